@@ -1,0 +1,207 @@
+"""What a peer notes in its event log: one frozen type for each kind of fact.
+
+A line of ``events.jsonl`` is the event's fields plus ``event`` (the kind), ``time`` (seconds,
+the clock of the driver: wall time when live, virtual time in the simulator) and ``peer`` (the
+name of who wrote it). Peers are named by their short id (``short_id`` of the verify key).
+Nothing here is a function of private data that was not released: an event log may be shared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A fact; subclasses name it."""
+
+    kind: ClassVar[str] = "event"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # object.__init_subclass__: slots=True makes a new class, which breaks zero-argument super
+        object.__init_subclass__()
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    def as_fields(self) -> dict[str, Any]:
+        """The event as the fields of its log line, without time and peer."""
+        return {"event": self.kind, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStarted(Event):
+    """A peer began or came back; ``id`` is its short id, ``index`` its node number."""
+
+    id: str
+    index: int
+    round: int
+    sequence: int
+    network: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerFinished(Event):
+    """All rounds are done; the peer keeps answering until it is stopped."""
+
+    round: int
+    state: str  # hex of the hash of its own public copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkUp(Event):
+    """A neighbour can be reached."""
+
+    neighbour: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkDown(Event):
+    """A neighbour can no longer be reached."""
+
+    neighbour: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(Event):
+    """A privatized update left the private side; the ledger holds it already.
+
+    ``epsilon`` is what all releases of this peer cost together at ``delta``; None without privacy.
+    """
+
+    round: int
+    unit: str  # "record", "peer" or "none"
+    epsilon: float | None
+    delta: float | None
+    relation: str
+    trust_model: str
+    accountant: str
+    mechanism: str  # "poisson-gaussian", "gaussian", "none" or "post-processing"
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpent(Event):
+    """The next release would overspend the budget: training ended, mixing goes on."""
+
+    round: int
+    epsilon: float
+    delta: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published(Event):
+    """An entry was appended to the peer's own feed."""
+
+    round: int
+    sequence: int
+    state: str
+    size_bytes: int  # encoded payload of the single delta
+    captured: float  # share of the delta's squared norm that the compressed delta carries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent(Event):
+    """A frame was handed to the transport; bytes are those of the whole frame."""
+
+    to: str
+    message: str  # hello, news, pull, alert, bulletin
+    size_bytes: int
+    author: str = ""
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(Event):
+    """A frame was accepted."""
+
+    sender: str
+    message: str
+    size_bytes: int
+    author: str = ""
+    sequence: int = 0
+    road: str = ""  # news: delta, sum or snapshot
+    state: str = ""  # news: hash of the copy it led to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Event):
+    """A frame was refused; ``reason`` is the name of the RemoteError."""
+
+    sender: str
+    reason: str
+    detail: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed(Event):
+    """A round ended.
+
+    ``neighbours`` maps short ids to the weights really used, ``missing`` are those whose weight
+    returned to the peer itself, ``sketch`` is a linear sketch of the mixed model (gossip/sketch.py):
+    the distance of two peers' sketches estimates the distance of their models.
+    """
+
+    round: int
+    neighbours: dict[str, float]
+    missing: tuple[str, ...]
+    gamma: float
+    sketch: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped(Event):
+    """A peer that came back joined the round its neighbours are in."""
+
+    from_round: int
+    to_round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated(Event):
+    """The mixed model was tested on held-out data."""
+
+    round: int
+    accuracy: float
+    loss: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivocated(Event):
+    """An author signed two entries with one number; ``proof`` is a portable proof in hex."""
+
+    author: str
+    sequence: int
+    proof: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack(Event):
+    """Neighbours hold a later entry of this peer than its own folder does.
+
+    The folder is a copy or an old backup: it must not train again, for its ledger has
+    missed releases.
+    """
+
+    own_sequence: int
+    seen_sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembersChanged(Event):
+    """A bulletin of the network's root was accepted."""
+
+    serial: int
+    revoked: tuple[str, ...]
+    key_epoch: int
+
+
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}

@@ -1,0 +1,65 @@
+"""The rules of a network: what every member must do alike.
+
+They are part of the network file, and the network's id is a hash over them, so two peers
+with different rules are in different networks and refuse each other at the door.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class TopologyRule(BaseModel):
+    """Which graph the members form; node numbers are the indices in their certificates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal[
+        "ring", "complete", "random-regular", "exponential", "one-peer-exponential", "edges"
+    ] = "exponential"
+    nodes: int = Field(default=10, ge=1)
+    degree: int = Field(default=4, ge=1, description="of random-regular")
+    seed: int = Field(default=0, ge=0, description="of random-regular")
+    edges: tuple[tuple[int, int], ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TopologyRule:
+        if self.kind == "edges" and not self.edges and self.nodes > 1:
+            raise ValueError("topology kind 'edges' needs a list of edges, such as [[0, 1], [1, 2]]")
+        if self.kind != "edges" and self.edges:
+            raise ValueError(f"topology kind '{self.kind}' makes its own edges; remove 'edges'")
+        for a, b in self.edges:
+            if not (0 <= a < self.nodes and 0 <= b < self.nodes) or a == b:
+                raise ValueError(
+                    f"edge [{a}, {b}] must join two different nodes of 0..{self.nodes - 1}"
+                )
+        if self.kind == "random-regular":
+            if self.degree >= self.nodes:
+                raise ValueError(f"degree {self.degree} needs more than {self.nodes} nodes")
+            if self.degree * self.nodes % 2:
+                raise ValueError("degree x nodes must be even for a random regular graph")
+        return self
+
+
+class Rules(BaseModel):
+    """What every member of a network does alike.
+
+    Times are seconds, sizes are bytes, ``grid_bits`` is the number of binary places of the
+    fixed-point grid (20 means units of 2^-20).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rounds: int = Field(default=60, ge=1, le=1_000_000)
+    deadline_s: float = Field(default=10.0, gt=0, description="wait for a round's neighbours")
+    topology: TopologyRule = TopologyRule()
+    mixing: Literal["restart", "feedback"] = "restart"
+    weighting: Literal["uniform", "samples"] = "uniform"
+    compression: Literal["none", "int8", "int4", "top-k"] = "int8"
+    keep: float = Field(default=0.25, gt=0, le=1, description="share of coordinates of top-k")
+    grid_bits: int = Field(default=20, ge=8, le=28)
+    optimiser: Literal["qg-dsgdm", "sgd"] = "qg-dsgdm"
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    max_frame_bytes: int = Field(default=64 * 2**20, ge=4096, le=2**31 - 1)

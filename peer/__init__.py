@@ -1,0 +1,1 @@
+"""One running node: configuration, learners, transports, storage, event log."""

@@ -1,0 +1,1 @@
+"""How frames travel: libp2p and memory, behind one protocol."""

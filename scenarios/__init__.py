@@ -1,0 +1,1 @@
+"""Many nodes on one laptop: scenario files, engines, faults, reports, inspection."""

@@ -1,0 +1,1 @@
+"""The commands that run and inspect scenarios, a file for each verb."""

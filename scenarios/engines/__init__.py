@@ -1,0 +1,1 @@
+"""What carries a scenario out: real transports (`live`) or a virtual clock (`sim`)."""
