@@ -17,7 +17,7 @@ class TopologyRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal[
-        "ring", "complete", "random-regular", "exponential", "one-peer-exponential", "edges"
+        "none", "ring", "complete", "random-regular", "exponential", "one-peer-exponential", "edges"
     ] = "exponential"
     nodes: int = Field(default=10, ge=1)
     degree: int = Field(default=4, ge=1, description="of random-regular")
