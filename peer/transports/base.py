@@ -1,0 +1,99 @@
+"""What a transport is: links to peers that are known by their keys, and frames on those links.
+
+A transport knows nothing of what a frame means. Its promises, which every transport keeps and
+``tests/peer`` checks for each:
+
+- A peer is its 32-byte Ed25519 verify key, proved by the transport itself before anything that
+  the peer says is delivered. A key that ``accept`` refuses never gets a link.
+- For each peer the driver sees ``LinkUp``, any number of ``Frame``, ``LinkDown``, and so on: never
+  two links at once, never a frame outside a link.
+- Frames of one link arrive in the order in which they were sent, whole and unchanged. A frame is
+  lost only with its link, and then ``LinkDown`` says so to both ends.
+- A link that is sought is made again for as long as it is sought.
+- ``deliver`` may be slow: the transport goes on reading, up to its limit, and then cuts the link
+  rather than fill the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import anyio
+from anyio.abc import TaskStatus
+
+Backend = Literal["trio", "asyncio", "any"]
+"""The event loop that a transport needs; "any" runs on either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkUp:
+    """Frames can now be exchanged with this peer."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkDown:
+    """The link is gone; ``why`` is for a person to read."""
+
+    peer: bytes
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One whole frame from this peer. Its content is as untrusted as its sender."""
+
+    peer: bytes
+    data: bytes = field(repr=False)
+
+
+Delivery = LinkUp | LinkDown | Frame
+Deliver = Callable[[Delivery], Awaitable[None]]
+Accept = Callable[[bytes], bool]
+"""Is this verify key a member? Asked for every connection before anything else is done."""
+
+
+class Transport(Protocol):
+    """Carries frames between this peer and others."""
+
+    @property
+    def backend(self) -> Backend:
+        """The event loop that ``run`` needs."""
+        ...
+
+    async def run(
+        self,
+        deliver: Deliver,
+        *,
+        task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen, keep the sought links up and deliver what arrives, until cancelled.
+
+        ``task_status.started`` gets the addresses at which this peer can be reached. Runs once.
+
+        Raises ``TransportError`` when the address cannot be listened on.
+        """
+        ...
+
+    async def send(self, peer: bytes, frame: bytes) -> None:
+        """Hand a frame over for sending; returns when the link has taken it into its queue.
+
+        Waits while the queue is full. Raises ``TransportError`` when there is no link to
+        ``peer``, when it breaks while waiting, or when the frame is longer than the limit.
+        """
+        ...
+
+    def seek(self, peers: Mapping[bytes, Sequence[str]]) -> None:
+        """Name all peers that links are wanted with, and where each may be reached.
+
+        Each call replaces the one before; it may come before ``run`` as well. Links that are no
+        longer sought stay until they break. Raises ``TransportError`` for an unusable address.
+        """
+        ...
+
+    async def disconnect(self, peer: bytes, why: str) -> None:
+        """Cut the link to this peer, if there is one; both ends get ``LinkDown``."""
+        ...
