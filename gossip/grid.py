@@ -1,0 +1,65 @@
+"""The fixed-point grid that public copies and deltas live on (design: the wire speaks integers).
+
+A grid vector holds int32 counts of one unit, 2^-grid_bits. Integer addition is exact and
+associative, so every honest follower of a peer holds the same bytes, whatever its machine and
+whatever way the deltas came.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..crypto.digest import digest
+
+GridVector = NDArray[np.int32]
+FloatVector = NDArray[np.float32]
+
+LARGEST = 2**31 - 1
+SMALLEST = -(2**31)
+
+
+class GridOverflow(OverflowError):
+    """A sum does not fit the int32 range of the grid."""
+
+
+def to_grid(x: NDArray[np.floating], grid_bits: int) -> GridVector:
+    """Round ``x`` (..., P) to the grid: half to even, saturating at the int32 range.
+
+    Raises ValueError when a value is not a finite number: training diverged.
+    """
+    # float64 holds every int32 and every float32 multiple exactly, so only rint rounds
+    scaled = np.ldexp(np.asarray(x, dtype=np.float64), grid_bits)
+    if not np.isfinite(scaled).all():
+        raise ValueError("a vector with NaN or infinite values has no place on the grid")
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, SMALLEST, LARGEST, out=scaled)
+    return scaled.astype(np.int32)
+
+
+def from_grid(p: GridVector, grid_bits: int) -> FloatVector:
+    """The float32 values (..., P) of grid units; exact for values below 2^24 units."""
+    scaled: FloatVector = np.ldexp(p.astype(np.float32), -grid_bits)
+    return scaled
+
+
+def add(p: GridVector, q: GridVector) -> GridVector:
+    """The exact sum p + q (..., P); raises GridOverflow rather than wrap around."""
+    total: GridVector = p + q
+    # an overflow is the only way for a sum to differ in sign from both of its terms
+    if (((p ^ total) & (q ^ total)) < 0).any():
+        raise GridOverflow("the sum of a public copy and a delta leaves the grid's int32 range")
+    return total
+
+
+def difference(to: GridVector, start: GridVector) -> GridVector:
+    """``to - start`` (..., P), saturating: added to ``start`` it never passes ``to``."""
+    exact = to.astype(np.int64) - start
+    saturated: GridVector = np.clip(exact, SMALLEST, LARGEST).astype(np.int32)
+    return saturated
+
+
+def state_hash(p: GridVector) -> bytes:
+    """The 32-byte hash that names the public copy ``p`` (P,): over its little-endian bytes."""
+    little = np.ascontiguousarray(p, dtype="<i4")
+    return digest("state", memoryview(little))
