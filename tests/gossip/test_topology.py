@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import math
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidings.crypto.errors import ConfigError
+from tidings.gossip.rules import TopologyRule
+from tidings.gossip.topology import Topology, spectral_gap
+from tidings.gossip.weights import metropolis_hastings
+
+
+def made(kind: str, nodes: int, **more: object) -> Topology:
+    return Topology(TopologyRule.model_validate({"kind": kind, "nodes": nodes, **more}))
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    kind = draw(
+        st.sampled_from(
+            ["none", "ring", "complete", "random-regular", "exponential", "one-peer-exponential"]
+        )
+    )
+    nodes = draw(st.integers(1, 33))
+    if kind == "random-regular":
+        nodes = max(nodes, 4)
+        degree = draw(st.integers(2, nodes - 1).filter(lambda d: d * nodes % 2 == 0))
+        return made(kind, nodes, degree=degree, seed=draw(st.integers(0, 2**40)))
+    return made(kind, nodes)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(topologies(), st.integers(0, 50))
+def test_all_views_of_a_graph_agree(topology: Topology, round: int) -> None:
+    a = topology.adjacency(round)
+    for node in range(topology.nodes):
+        assert topology.in_neighbours(node, round) == tuple(np.flatnonzero(a[node]).tolist())
+        assert topology.out_neighbours(node, round) == tuple(np.flatnonzero(a[:, node]).tolist())
+    assert not a.diagonal().any()
+    assert np.array_equal(a, topology.adjacency(round + topology.period))
+    if not topology.is_directed:
+        assert np.array_equal(a, a.T)
+    ever = np.logical_or.reduce([topology.adjacency(r) for r in range(topology.period)])
+    for node in range(topology.nodes):
+        links = tuple(np.flatnonzero(ever[node] | ever[:, node]).tolist())
+        assert topology.all_neighbours(node) == links
+    connected = nx.is_strongly_connected(nx.DiGraph(ever))
+    assert topology.is_connected == connected
+    assert connected or topology.kind == "none"
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.integers(4, 40), st.data())
+def test_random_regular_is_regular_and_the_same_for_all(nodes: int, data: st.DataObject) -> None:
+    degree = data.draw(st.integers(2, nodes - 1).filter(lambda d: d * nodes % 2 == 0))
+    seed = data.draw(st.integers(0, 2**32))
+    one, two = (made("random-regular", nodes, degree=degree, seed=seed) for _ in range(2))
+    assert (one.adjacency(0).sum(axis=1) == degree).all()
+    assert np.array_equal(one.adjacency(0), two.adjacency(9))
+
+
+def test_random_regular_is_pinned() -> None:
+    # members on other machines and with other releases of NumPy must draw this very graph
+    t = made("random-regular", 8, degree=3, seed=5)
+    expected = "256 567 045 467 237 012 013 134"
+    assert [t.in_neighbours(i, 0) for i in range(8)] == [
+        tuple(map(int, e)) for e in expected.split()
+    ]
+    other = made("random-regular", 8, degree=3, seed=6)
+    assert not np.array_equal(t.adjacency(0), other.adjacency(0))
+
+
+def test_random_regular_scales() -> None:
+    t = made("random-regular", 3000, degree=6, seed=1)
+    assert t.is_connected
+    assert {len(t.in_neighbours(i, 0)) for i in range(3000)} == {6}
+
+
+def test_a_graph_of_pairs_is_refused() -> None:
+    with pytest.raises(ConfigError, match="pairs"):
+        made("random-regular", 4, degree=1)
+    assert made("random-regular", 2, degree=1).in_neighbours(0, 0) == (1,)
+
+
+@pytest.mark.parametrize("kind", ["none", "ring", "complete", "exponential", "edges"])
+def test_one_node_stands_alone(kind: str) -> None:
+    t = made(kind, 1)
+    assert t.in_neighbours(0, 3) == t.out_neighbours(0, 3) == t.all_neighbours(0) == ()
+    assert t.is_static
+
+
+def test_two_nodes_hear_each_other_once() -> None:
+    for kind in ("ring", "complete", "exponential", "one-peer-exponential"):
+        t = made(kind, 2)
+        assert t.in_neighbours(0, 7) == (1,)
+        assert t.out_neighbours(1, 7) == (0,)
+
+
+def test_known_neighbours() -> None:
+    assert made("ring", 5).in_neighbours(0, 0) == (1, 4)
+    assert made("exponential", 10).in_neighbours(0, 0) == (2, 6, 8, 9)
+    assert made("exponential", 10).out_neighbours(0, 0) == (1, 2, 4, 8)
+    one = made("one-peer-exponential", 10)
+    assert one.period == 4
+    assert not one.is_static
+    assert [one.in_neighbours(0, r) for r in range(5)] == [(9,), (8,), (6,), (2,), (9,)]
+    path = made("edges", 3, edges=[[0, 1], [1, 2], [2, 1]])
+    assert [path.in_neighbours(i, 0) for i in range(3)] == [(1,), (0, 2), (1,)]
+    assert not made("edges", 4, edges=[[0, 1], [2, 3]]).is_connected
+
+
+def test_a_node_outside_the_graph_is_refused() -> None:
+    for kind in ("ring", "exponential", "none"):
+        with pytest.raises(ValueError, match="not one of"):
+            made(kind, 4).in_neighbours(4, 0)
+
+
+@pytest.mark.parametrize("n", [4, 8, 10, 16, 24, 64, 100])
+def test_spectral_gap_of_the_static_exponential_graph(n: int) -> None:
+    W = metropolis_hastings(made("exponential", n).adjacency(0))
+    assert spectral_gap(W) == pytest.approx(2 / (1 + math.ceil(math.log2(n))), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [3, 4, 7, 10, 25, 100])
+def test_spectral_gap_of_the_ring(n: int) -> None:
+    W = metropolis_hastings(made("ring", n).adjacency(0))
+    eigenvalues = [(1 + 2 * math.cos(2 * math.pi * k / n)) / 3 for k in range(1, n)]
+    assert spectral_gap(W) == pytest.approx(1 - max(map(abs, eigenvalues)), abs=1e-9)
+    assert spectral_gap(W) == pytest.approx(2 / 3 * (1 - math.cos(2 * math.pi / n)), abs=1e-9)
+
+
+def test_spectral_gap_at_the_ends() -> None:
+    assert spectral_gap(np.ones((1, 1))) == 1
+    assert spectral_gap(np.full((5, 5), 0.2)) == pytest.approx(1)
+    assert spectral_gap(np.eye(4)) == 0
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 16, 32, 64])
+def test_one_peer_exponential_is_exact_after_log2_n_rounds(n: int) -> None:
+    t = made("one-peer-exponential", n)
+    product = np.eye(n)
+    for round in range(5, 5 + t.period):  # any start will do
+        product = metropolis_hastings(t.adjacency(round)) @ product
+    assert t.period == math.log2(n)
+    assert np.array_equal(product, np.full((n, n), 1 / n))

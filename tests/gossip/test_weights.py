@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidings.crypto.errors import ConfigError
+from tidings.gossip.rules import TopologyRule
+from tidings.gossip.topology import Topology, spectral_gap
+from tidings.gossip.weights import drop_missing, metropolis_hastings, row_weights
+
+
+def made(kind: str, nodes: int, **more: object) -> Topology:
+    return Topology(TopologyRule.model_validate({"kind": kind, "nodes": nodes, **more}))
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Topology:
+    nodes = draw(st.integers(1, 20))
+    kind = draw(
+        st.sampled_from(["ring", "complete", "exponential", "one-peer-exponential", "edges"])
+    )
+    if kind == "edges" and nodes > 1:
+        pair = st.tuples(st.integers(0, nodes - 1), st.integers(0, nodes - 1))
+        edges = draw(st.lists(pair.filter(lambda e: e[0] != e[1]), min_size=1, max_size=40))
+        return made("edges", nodes, edges=edges)
+    return made(kind, nodes)
+
+
+def counts_of(topology: Topology) -> st.SearchStrategy[list[int]]:
+    size = topology.nodes
+    return st.lists(st.integers(1, 10_000), min_size=size, max_size=size)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(graphs(), st.integers(0, 9))
+def test_uniform_weights_are_doubly_stochastic(topology: Topology, round: int) -> None:
+    W = metropolis_hastings(topology.adjacency(round))
+    assert np.abs(W.sum(axis=0) - 1).max() <= 1e-12
+    assert np.abs(W.sum(axis=1) - 1).max() <= 1e-12
+    assert W.min() >= 0
+    assert (W.diagonal() > 0).all()
+    if not topology.is_directed:
+        assert np.array_equal(W, W.T)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(graphs(), st.integers(0, 9), st.data())
+def test_weights_by_samples_keep_the_weighted_average(
+    topology: Topology, round: int, data: st.DataObject
+) -> None:
+    samples = np.array(data.draw(counts_of(topology)), dtype=np.float64)
+    W = metropolis_hastings(topology.adjacency(round), samples)
+    pi = samples / samples.sum()
+    assert np.abs(pi @ W - pi).max() <= 1e-12
+    assert np.abs(W.sum(axis=1) - 1).max() <= 1e-12
+    assert W.min() >= 0
+    assert (W.diagonal() > 0).all()
+    linked = W[topology.adjacency(round)]
+    assert (linked > 0).all()
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(graphs(), st.integers(0, 9), st.booleans(), st.data())
+def test_rows_equal_the_matrix(
+    topology: Topology, round: int, by_samples: bool, data: st.DataObject
+) -> None:
+    samples = data.draw(counts_of(topology)) if by_samples else None
+    W = metropolis_hastings(topology.adjacency(round), samples)
+    for node in range(topology.nodes):
+        row = row_weights(topology, node, round, samples)
+        assert tuple(row) == topology.in_neighbours(node, round)
+        assert list(row.values()) == W[node, list(row)].tolist()
+
+
+def test_equal_counts_are_uniform_weights() -> None:
+    for kind in ("ring", "exponential", "one-peer-exponential"):
+        a = made(kind, 12).adjacency(2)
+        assert metropolis_hastings(a, np.full(12, 7)) == pytest.approx(metropolis_hastings(a))
+
+
+def test_known_weights() -> None:
+    assert row_weights(made("ring", 5), 0, 0) == {1: 1 / 3, 4: 1 / 3}
+    assert row_weights(made("one-peer-exponential", 8), 0, 1) == {6: 0.5}
+    star = made("edges", 4, edges=[[0, 1], [0, 2], [0, 3]])
+    assert row_weights(star, 1, 0) == {0: 0.25}
+    # the node with three times the data gives and keeps more
+    pair = made("complete", 2)
+    assert row_weights(pair, 0, 0, [300, 100]) == {1: pytest.approx(1 / 6)}
+    assert row_weights(pair, 1, 0, {0: 300, 1: 100}) == {0: 0.5}
+
+
+def test_repeated_mixing_reaches_the_weighted_average() -> None:
+    samples = np.array([1000, 10, 50, 200, 30])
+    W = metropolis_hastings(made("ring", 5).adjacency(0), samples)
+    assert spectral_gap(W) > 0
+    limit = np.linalg.matrix_power(W, 100_000)
+    assert limit == pytest.approx(np.tile(samples / samples.sum(), (5, 1)), abs=1e-6)
+
+
+def test_what_cannot_be_weighted_is_refused() -> None:
+    chain = np.array([[0, 1, 0], [0, 0, 1], [0, 0, 0]], dtype=bool)
+    with pytest.raises(ValueError, match="directed"):
+        metropolis_hastings(chain)
+    with pytest.raises(ValueError, match="positive"):
+        metropolis_hastings(np.ones((2, 2), dtype=bool), [1, 0])
+    with pytest.raises(ValueError, match="positive"):
+        metropolis_hastings(np.ones((2, 2), dtype=bool), [1, 2, 3])
+    with pytest.raises(ConfigError, match="node 2"):
+        row_weights(made("exponential", 3), 0, 0, {0: 5, 1: 5})
+    ring = made("ring", 6)
+    assert row_weights(ring, 0, 0, {0: 5, 1: 5, 5: 5}) == pytest.approx({1: 1 / 3, 5: 1 / 3})
+
+
+def test_a_missing_neighbours_weight_returns_to_oneself() -> None:
+    weights = row_weights(made("exponential", 10), 0, 0)
+    heard = drop_missing(weights, {2, 9, 77})
+    assert heard == {2: 0.2, 9: 0.2}
+    assert list(heard) == [2, 9]
+    assert drop_missing(weights, ()) == {}
