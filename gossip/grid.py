@@ -62,4 +62,4 @@ def difference(to: GridVector, start: GridVector) -> GridVector:
 def state_hash(p: GridVector) -> bytes:
     """The 32-byte hash that names the public copy ``p`` (P,): over its little-endian bytes."""
     little = np.ascontiguousarray(p, dtype="<i4")
-    return digest("state", memoryview(little))
+    return digest("state", little.data)
