@@ -1,0 +1,186 @@
+"""A lossless code for int32 vectors: one delta, a sum of deltas or a whole public copy.
+
+    header   size u32 | shift u8
+    block    tag u8 | ...                one for each 4096 coordinates; none when shift is 32
+      ZERO     nothing follows
+      DENSE    numbers of the zigzagged values
+      SPARSE   count u16 | numbers of the gaps | numbers of the zigzagged values - 1
+    numbers  k u8 | length u16 | unary bytes | remainders
+
+All values are multiples of 2^shift, which is taken out first: compression rounds to such steps.
+Numbers are Golomb-Rice coded (Rice 1979): each is split into quotient and remainder of 2^k; the
+quotients lie together in unary (q zeros and a one), the remainders together with k bits each.
+Without unary bytes all quotients are 0. The better k and the better form are found for each
+block, so flat, peaked and sparse blocks all come close to their entropy, and a random one
+costs 32 bits a coordinate and a few bytes. Integers are little-endian, bits lowest first.
+
+Two different codes may give the same vector; what is signed is the hash of the state.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..crypto.errors import Malformed, WrongShape
+from .grid import LARGEST, SMALLEST, GridVector
+
+BLOCK = 4096
+
+_HEADER = struct.Struct("<IB")
+_NUMBERS = struct.Struct("<BH")
+_COUNT = struct.Struct("<H")
+_ZERO, _DENSE, _SPARSE = 0, 1, 2
+_ALL_ZERO = 32
+
+Naturals = NDArray[np.uint32]
+
+
+def encode(v: GridVector) -> bytes:
+    """The code of an int32 vector ``v`` (P,)."""
+    if v.ndim != 1 or v.dtype != np.int32:
+        raise ValueError(f"only a flat int32 vector has a code, not {v.dtype} {v.shape}")
+    present = int(np.bitwise_or.reduce(v)) if v.size else 0
+    if present == 0:
+        return _HEADER.pack(v.size, _ALL_ZERO)
+    shift = (present & -present).bit_length() - 1
+    starts = range(0, v.size, BLOCK)
+    blocks = (_encode_block(v[start : start + BLOCK] >> shift) for start in starts)
+    return _HEADER.pack(v.size, shift) + b"".join(blocks)
+
+
+def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
+    """The vector (size,) that ``data`` is a code of.
+
+    Takes 4 * size bytes and a fixed amount of scratch memory, whatever ``data`` says. Raises
+    WrongShape when it is the code of a vector of another size, and Malformed when it is no code.
+    """
+    reader = _Reader(data)
+    coded_size, shift = reader.unpack(_HEADER)
+    if coded_size != size:
+        raise WrongShape(f"a vector of {coded_size} values where {size} are expected")
+    if shift > _ALL_ZERO:
+        raise Malformed(f"a shift by {shift} bits")
+    v: GridVector = np.zeros(size, dtype=np.int32)
+    if shift < _ALL_ZERO:
+        for start in range(0, size, BLOCK):
+            _decode_block(reader, v[start : start + BLOCK], shift)
+    reader.finish()
+    return v
+
+
+def _encode_block(values: GridVector) -> bytes:
+    places = np.flatnonzero(values)
+    if not len(places):
+        return bytes([_ZERO])
+    naturals = _zigzag(values)
+    best = bytes([_DENSE]) + _encode_numbers(naturals)
+    if 2 * len(places) < len(values):
+        gaps = np.diff(places, prepend=-1).astype(np.uint32) - np.uint32(1)
+        sparse = (
+            bytes([_SPARSE])
+            + _COUNT.pack(len(places))
+            + _encode_numbers(gaps)
+            + _encode_numbers(naturals[places] - np.uint32(1))
+        )
+        best = min(best, sparse, key=len)
+    return best
+
+
+def _decode_block(reader: _Reader, out: GridVector, shift: int) -> None:
+    tag = reader.take(1)[0]
+    if tag == _DENSE:
+        out[:] = _unzigzag(_decode_numbers(reader, len(out)), shift)
+    elif tag == _SPARSE:
+        (count,) = reader.unpack(_COUNT)
+        if count > len(out):
+            raise Malformed(f"{count} values in a block of {len(out)}")
+        places = np.cumsum(_decode_numbers(reader, count) + 1) - 1
+        if count and places[-1] >= len(out):
+            raise Malformed("a value beyond the end of its block")
+        out[places] = _unzigzag(_decode_numbers(reader, count) + 1, shift)
+    elif tag != _ZERO:
+        raise Malformed(f"a block of unknown form {tag}")
+
+
+def _encode_numbers(numbers: Naturals) -> bytes:
+    k, is_flat = _best_split(numbers)
+    unary = b""
+    if not is_flat:
+        ends = np.cumsum((numbers >> k) + np.uint32(1), dtype=np.int64) - 1
+        bits = np.zeros(int(ends[-1]) + 1, dtype=np.uint8)
+        bits[ends] = 1
+        unary = np.packbits(bits, bitorder="little").tobytes()
+    octets = numbers.astype("<u4").view(np.uint8).reshape(-1, 4)
+    remainders = np.unpackbits(octets, axis=1, bitorder="little")[:, :k]
+    packed = np.packbits(remainders, bitorder="little").tobytes()
+    return _NUMBERS.pack(k, len(unary)) + unary + packed
+
+
+def _best_split(numbers: Naturals) -> tuple[int, bool]:
+    """The k that costs the fewest bits, and whether all quotients are then 0 and left out."""
+    best, is_flat = int(numbers.max()).bit_length(), True
+    cost = len(numbers) * best
+    # The best k is near the logarithm of the mean; there the quotients sum to at most 4 a number.
+    middle = int(numbers.mean()).bit_length() - 1
+    for k in range(max(0, middle - 1), min(best, middle + 2)):
+        bits = len(numbers) * (k + 1) + int((numbers >> k).sum(dtype=np.int64))
+        if bits < cost:
+            best, is_flat, cost = k, False, bits
+    return best, is_flat
+
+
+def _decode_numbers(reader: _Reader, count: int) -> NDArray[np.int64]:
+    """``count`` numbers, each from 0 to 2^32 - 1."""
+    k, length = reader.unpack(_NUMBERS)
+    if k > 32:
+        raise Malformed(f"remainders of {k} bits")
+    numbers = np.zeros(count, dtype=np.int64)
+    if length:
+        unary = np.frombuffer(reader.take(length), dtype=np.uint8)
+        ends = np.flatnonzero(np.unpackbits(unary, bitorder="little"))
+        if len(ends) != count:
+            raise Malformed(f"{len(ends)} quotients where {count} are expected")
+        numbers = (np.diff(ends, prepend=-1) - 1) << k
+    packed = np.frombuffer(reader.take((count * k + 7) // 8), dtype=np.uint8)
+    bits = np.zeros((count, 32), dtype=np.uint8)
+    bits[:, :k] = np.unpackbits(packed, count=count * k, bitorder="little").reshape(count, k)
+    numbers |= np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0]
+    if count and int(numbers.max()) >= 2**32:
+        raise Malformed("a number of more than 32 bits")
+    return numbers
+
+
+def _zigzag(values: GridVector) -> Naturals:
+    """0, -1, 1, -2, ... as 0, 1, 2, 3, ...: small values of either sign are small numbers."""
+    naturals: Naturals = ((values << 1) ^ (values >> 31)).view(np.uint32)
+    return naturals
+
+
+def _unzigzag(numbers: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+    values = ((numbers >> 1) ^ -(numbers & 1)) << shift
+    if len(values) and not SMALLEST <= int(values.min()) <= int(values.max()) <= LARGEST:
+        raise Malformed("a value outside the int32 range")
+    return values
+
+
+class _Reader:
+    """Takes bytes off the front; raises Malformed at the end of them."""
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._rest = memoryview(data).cast("B")
+
+    def take(self, count: int) -> memoryview:
+        if count > len(self._rest):
+            raise Malformed(f"the code of a vector ends {count - len(self._rest)} bytes early")
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return taken
+
+    def unpack(self, form: struct.Struct) -> tuple[int, ...]:
+        return form.unpack(self.take(form.size))
+
+    def finish(self) -> None:
+        if len(self._rest):
+            raise Malformed(f"{len(self._rest)} bytes follow the code of a vector")
