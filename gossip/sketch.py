@@ -1,0 +1,34 @@
+"""A short linear image of a model, from which distances of models can be told.
+
+The count sketch of Charikar, Chen and Farach-Colton (2002): each coordinate is added, with a
+random sign, to one of ``size`` numbers. It is linear, and the squared length of a sketch is an
+unbiased estimate of the squared length of the vector, with relative standard deviation at most
+sqrt(2 / size) (Weinberger et al. 2009). Peers that use one seed can so measure their consensus
+distance from their event logs, 64 numbers instead of all parameters.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import FloatVector
+
+
+def sketch(x: FloatVector, seed: int | bytes, size: int = 64) -> FloatVector:
+    """The sketch (..., size) of ``x`` (..., P); equal seeds and P give comparable sketches."""
+    number = int.from_bytes(seed, "little") if isinstance(seed, bytes) else seed
+    buckets, signs = _plan(number, x.shape[-1], size)
+    rows = x.reshape(-1, x.shape[-1])
+    sums = [np.bincount(buckets, weights=signs * row, minlength=size) for row in rows]
+    return np.array(sums, dtype=np.float32).reshape(*x.shape[:-1], size)
+
+
+@lru_cache(maxsize=4)
+def _plan(seed: int, parameters: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    # the raw stream, for it is the same in all releases of NumPy
+    raw = np.random.PCG64(seed).random_raw(parameters)
+    signs = np.where(raw >> np.uint64(63), np.float32(-1), np.float32(1))
+    return (raw % np.uint64(size)).astype(np.intp), signs
