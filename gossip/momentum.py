@@ -15,14 +15,14 @@ from .grid import FloatVector
 
 
 def local_step(
-    x: FloatVector, m: FloatVector, g: FloatVector, *, lr: float, beta: float
+    x: FloatVector, m: FloatVector, g: FloatVector, lr: float, beta: float
 ) -> FloatVector:
     """One step of training: x - lr (beta m + g), all (..., P); plain SGD when beta or m is 0."""
     return x - np.float32(lr) * (np.float32(beta) * m + g)
 
 
 def quasi_global(
-    m: FloatVector, before: FloatVector, after: FloatVector, *, lr: float, steps: int, mu: float
+    m: FloatVector, before: FloatVector, after: FloatVector, lr: float, steps: int, mu: float
 ) -> FloatVector:
     """The buffer after a round: mu m + (1 - mu) (before - after) / (lr steps), all (..., P).
 

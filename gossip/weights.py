@@ -59,19 +59,20 @@ def row_weights(
     """The weights of those whom ``node`` hears in ``round``, in rising order; the rest is its own.
 
     The same numbers as the row of ``metropolis_hastings`` without building the matrix.
-    ``samples`` holds the counts of the node and its neighbours, for a directed graph those of
-    all nodes. Raises ConfigError when one that is needed is missing or not positive.
+    ``samples`` holds the positive counts of the node and its neighbours, in an undirected graph.
+    Raises ConfigError for samples in a directed one: there a weight depends on all counts.
     """
-    neighbours = topology.in_neighbours(node, round)
     if topology.is_directed and samples is not None:
-        everyone: Sequence[int] = range(topology.nodes)
-        flow = min(_share(topology, other, round, samples) for other in everyone)
-        flows = dict.fromkeys(neighbours, flow)
-    else:  # a directed graph with equal counts is regular, so the smaller share is everyone's
-        own = _share(topology, node, round, samples)
-        flows = {j: min(own, _share(topology, j, round, samples)) for j in neighbours}
-    count = _count(samples, node)
-    return {j: flow / count for j, flow in flows.items()}
+        raise ConfigError(
+            "weighting by samples needs neighbours that hear each other",
+            where=f"topology kind '{topology.kind}'",
+            fix="use weighting = 'uniform' or an undirected topology",
+        )
+    # a directed graph is regular, so every share is the smallest
+    own = _share(topology, node, round, samples)
+    count = 1.0 if samples is None else float(samples[node])
+    neighbours = topology.in_neighbours(node, round)
+    return {j: min(own, _share(topology, j, round, samples)) / count for j in neighbours}
 
 
 def drop_missing(weights: Mapping[Node, float], heard: Collection[Node]) -> dict[Node, float]:
@@ -83,20 +84,8 @@ def drop_missing(weights: Mapping[Node, float], heard: Collection[Node]) -> dict
 
 
 def _share(topology: Topology, node: int, round: int, samples: Samples | None) -> float:
-    return _count(samples, node) / (1 + len(topology.in_neighbours(node, round)))
-
-
-def _count(samples: Samples | None, node: int) -> float:
-    if samples is None:
-        return 1.0
-    try:
-        count = samples[node]
-    except (KeyError, IndexError):
-        count = 0
+    """n_i / (1 + d_i) of the node i: the most that it can send over each of its edges."""
+    count = 1 if samples is None else samples[node]
     if count <= 0:
-        raise ConfigError(
-            f"weighting by samples needs the sample count of node {node}",
-            where="rules.weighting",
-            fix="use weighting = 'uniform', or an undirected topology: there neighbours suffice",
-        )
-    return float(count)
+        raise ValueError(f"node {node} has {count} samples; a weight needs a positive count")
+    return count / (1 + len(topology.in_neighbours(node, round)))

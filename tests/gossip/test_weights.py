@@ -66,6 +66,7 @@ def test_weights_by_samples_keep_the_weighted_average(
 def test_rows_equal_the_matrix(
     topology: Topology, round: int, by_samples: bool, data: st.DataObject
 ) -> None:
+    by_samples = by_samples and not topology.is_directed
     samples = data.draw(counts_of(topology)) if by_samples else None
     W = metropolis_hastings(topology.adjacency(round), samples)
     for node in range(topology.nodes):
@@ -107,8 +108,10 @@ def test_what_cannot_be_weighted_is_refused() -> None:
         metropolis_hastings(np.ones((2, 2), dtype=bool), [1, 0])
     with pytest.raises(ValueError, match="positive"):
         metropolis_hastings(np.ones((2, 2), dtype=bool), [1, 2, 3])
-    with pytest.raises(ConfigError, match="node 2"):
-        row_weights(made("exponential", 3), 0, 0, {0: 5, 1: 5})
+    with pytest.raises(ConfigError, match="hear each other"):
+        row_weights(made("exponential", 3), 0, 0, [5, 5, 5])
+    with pytest.raises(ValueError, match="node 1 has 0 samples"):
+        row_weights(made("ring", 3), 0, 0, [5, 0, 5])
     ring = made("ring", 6)
     assert row_weights(ring, 0, 0, {0: 5, 1: 5, 5: 5}) == pytest.approx({1: 1 / 3, 5: 1 / 3})
 
