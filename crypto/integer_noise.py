@@ -149,5 +149,6 @@ def _accepted_cells(
     # 63 bits decide (2^63 itself still fits the type), the lowest bit is the sign
     accepted = (words[2] >> np.uint64(1)) < (np.exp(exponent) * 2.0**63).astype(np.uint64)
     magnitude = (block << np.int64(bits)) + cell
-    signed: NDArray[np.int64] = np.where(words[2] & np.uint64(1), -magnitude - 1, magnitude)
-    return signed[accepted]
+    signed = np.where(words[2] & np.uint64(1), -magnitude - 1, magnitude)
+    chosen: NDArray[np.int64] = signed[accepted]
+    return chosen
