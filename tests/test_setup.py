@@ -167,6 +167,11 @@ def test_a_tested_python_is_preferred_to_a_newer_one(machine: Machine) -> None:
     assert "Python 3.13.1" in machine.setup().stdout
 
 
+def test_a_python_newer_than_the_tested_ones_is_tried(machine: Machine) -> None:
+    machine.python("3.15.0")
+    assert "Python 3.15.0" in machine.setup().stdout
+
+
 def test_a_named_python_is_used_or_refused(machine: Machine) -> None:
     machine.python("3.12.1", name="mine")
     machine.environment["PYTHON"] = "mine"
