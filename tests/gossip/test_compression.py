@@ -106,6 +106,17 @@ def test_halves_round_to_even_and_outliers_are_cut() -> None:
     assert compress(bulk, "int4").tolist() == [7, *bulk[1:].tolist()]
 
 
+def test_a_row_that_gains_no_more_stays_however_long_others_go_on() -> None:
+    # one large value against many small ones: a coarse and a fine step are good, not those
+    # between; beside it a row with ever more of ever smaller values, which gains by each step
+    other = np.repeat([7 * 2 ** (10 - k) for k in range(7)], [5**k for k in range(7)])
+    alone = np.full(other.shape, 56)
+    alone[0] = 7168
+    q = compress(np.stack([alone, other]).astype(np.int32), "int4")
+    assert q[0].tolist() == [7168, *[0] * (len(other) - 1)]
+    assert np.abs(q[1]).max() < 7168 / 16
+
+
 def test_the_best_step_is_found_for_heavy_tails() -> None:
     rng = np.random.Generator(np.random.PCG64(4))
     delta = np.rint(rng.standard_t(3, size=200_000) * 1200).astype(np.int32)

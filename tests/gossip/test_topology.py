@@ -74,6 +74,13 @@ def test_random_regular_is_pinned() -> None:
     assert not np.array_equal(t.adjacency(0), other.adjacency(0))
 
 
+@pytest.mark.parametrize("seed", [209, 317, 418])
+def test_a_draw_in_two_pieces_is_drawn_again(seed: int) -> None:
+    # with these seeds the first pairing makes two complete graphs of four nodes
+    t = made("random-regular", 8, degree=3, seed=seed)
+    assert t.is_connected
+
+
 def test_random_regular_scales() -> None:
     t = made("random-regular", 3000, degree=6, seed=1)
     assert t.is_connected
