@@ -9,7 +9,7 @@ A transport knows nothing of what a frame means. Its promises, which every trans
   two links at once, never a frame outside a link.
 - Frames of one link arrive in the order in which they were sent, whole and unchanged. A frame is
   lost only with its link, and then ``LinkDown`` says so to both ends.
-- A link that is sought is made again for as long as it is sought.
+- A link that is sought is made again for as long as it is sought. Both ends must seek it.
 - ``deliver`` may be slow: the transport goes on reading, up to its limit, and then cuts the link
   rather than fill the memory.
 """
@@ -82,7 +82,7 @@ class Transport(Protocol):
         """Hand a frame over for sending; returns when the link has taken it into its queue.
 
         Waits while the queue is full. Raises ``TransportError`` when there is no link to
-        ``peer``, when it breaks while waiting, or when the frame is longer than the limit.
+        ``peer``, when it breaks while waiting, or when the frame is empty or over the limit.
         """
         ...
 

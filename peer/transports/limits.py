@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...crypto.errors import ConfigError
+from ...crypto.errors import ConfigError, TransportError
 
 MIB = 2**20
 
@@ -48,3 +48,11 @@ class Limits:
     def send_deadline_s(self, size_bytes: int) -> float:
         """How long sending ``size_bytes`` may take before the link counts as broken."""
         return self.send_base_s + size_bytes / self.send_bytes_per_s
+
+    def check_frame(self, size_bytes: int) -> None:
+        """Raise ``TransportError`` for a frame that no transport may carry."""
+        if not 0 < size_bytes <= self.max_frame_bytes:
+            raise TransportError(
+                f"a frame of {size_bytes} bytes cannot be sent;"
+                f" it must have 1 to {self.max_frame_bytes}"
+            )

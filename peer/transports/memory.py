@@ -150,11 +150,7 @@ class MemoryTransport:
     async def send(self, peer: bytes, frame: bytes) -> None:
         """Carry a frame to ``peer``; see ``Transport.send``."""
         await checkpoint()
-        if len(frame) > self._limits.max_frame_bytes:
-            raise TransportError(
-                f"a frame of {len(frame)} bytes is longer than the limit"
-                f" of {self._limits.max_frame_bytes}"
-            )
+        self._limits.check_frame(len(frame))
         if not self._hub._carry(self.verify_key, peer, bytes(frame)):
             raise TransportError("there is no link to this peer", where=peer.hex()[:16])
 

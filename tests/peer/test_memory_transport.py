@@ -67,8 +67,13 @@ def linked(hub: MemoryHub, **options) -> tuple[MemoryTransport, MemoryTransport]
     return a, b
 
 
+STEPS = st.one_of(st.binary(min_size=1, max_size=20), st.sampled_from(["cut", "heal"]))
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(plan=st.lists(st.one_of(st.binary(max_size=20), st.sampled_from(["cut", "heal"]))))
+@given(
+    plan=st.lists(st.one_of(st.binary(min_size=1, max_size=20), st.sampled_from(["cut", "heal"])))
+)
 def test_whatever_is_cut_frames_come_whole_in_order_and_only_within_a_link(plan):
     async def scenario() -> None:
         hub = MemoryHub()
@@ -188,8 +193,10 @@ async def test_a_receiver_that_takes_nothing_loses_the_link_not_the_memory():
         await a.transport.send(B, bytes(600))
         await a.transport.send(B, bytes(600))
         await a.until(lambda seen: isinstance(seen[-1], LinkDown))
-        with pytest.raises(TransportError, match="longer than the limit"):
+        with pytest.raises(TransportError, match="1 to 1000"):
             await a.transport.send(B, bytes(1001))
+        with pytest.raises(TransportError, match="1 to 1000"):
+            await a.transport.send(B, b"")
         b.gate.set()
         await b.until(lambda seen: isinstance(seen[-1], LinkDown))
         assert b.frames() == [bytes(600)]

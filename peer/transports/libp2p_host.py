@@ -1,0 +1,167 @@
+"""A libp2p host that talks to members only and survives them.
+
+py-libp2p 0.8.1 as it comes offers plaintext, lets anybody in, ends when a stream handler raises,
+and never gives back the slot of an inbound connection. Each class below mends one of these; what
+they rely on was read in its source, so the version is pinned.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from .base import Accept
+from .libp2p_imports import (
+    ID,
+    NOISE,
+    YAMUX,
+    BasicHost,
+    ConnectionConfig,
+    HandshakeFailure,
+    Multiaddr,
+    NoiseTransport,
+    PeerStore,
+    RawConnection,
+    RetryConfig,
+    Swarm,
+    TransportUpgrader,
+    Yamux,
+    create_new_key_pair,
+    create_noise_key_pair,
+)
+from .libp2p_tcp import ExclusiveTcp
+from .limits import Limits
+
+logger = logging.getLogger(__name__)
+
+# An Ed25519 key as a libp2p PeerId: identity multihash of a protobuf of key type and key.
+_ID_PREFIX = bytes.fromhex("002408011220")
+StreamHandler = Callable[[Any], Awaitable[None]]
+
+
+def peer_id(verify_key: bytes) -> ID:
+    """The libp2p PeerId of a verify key."""
+    return ID(_ID_PREFIX + verify_key)
+
+
+def verify_key_of(identifier: ID) -> bytes | None:
+    """The verify key that a PeerId stands for; None when it is no Ed25519 key."""
+    raw: bytes = identifier.to_bytes()
+    return raw[len(_ID_PREFIX) :] if len(raw) == 38 and raw.startswith(_ID_PREFIX) else None
+
+
+class MembersOnlyNoise(NoiseTransport):  # type: ignore[misc]
+    """Noise that ends the handshake when the key it proved is not wanted.
+
+    This is before a multiplexer or a stream exists, so a stranger reaches no other code. Two
+    peers that dial each other at once would make two connections; so the smaller key dials, and
+    a connection from a larger one is refused.
+    """
+
+    def __init__(self, key_pair: Any, accept: Accept) -> None:
+        super().__init__(key_pair, noise_privkey=create_noise_key_pair().private_key)
+        self._accept = accept
+
+    async def secure_inbound(self, conn: Any) -> Any:
+        """Shake hands as the side that was dialled."""
+        session = await super().secure_inbound(conn)
+        smaller = session.get_remote_peer().to_bytes() < self.local_peer.to_bytes()
+        return await self._admit(session, conn, smaller)
+
+    async def secure_outbound(self, conn: Any, peer_id: ID) -> Any:
+        """Shake hands as the side that dials."""
+        session = await super().secure_outbound(conn, peer_id)
+        return await self._admit(session, conn, True)
+
+    async def _admit(self, session: Any, conn: Any, may_dial: bool) -> Any:
+        key = verify_key_of(session.get_remote_peer())
+        if key is None or not may_dial or not self._accept(key):
+            await session.close()
+            raise HandshakeFailure(f"{session.get_remote_peer()} is not wanted here")
+        session.socket = conn.stream
+        return session
+
+
+class SlotReturningSwarm(Swarm):  # type: ignore[misc]
+    """A swarm whose inbound slots come back, and that keeps one connection for each peer."""
+
+    async def _do_handle_inbound_connection(
+        self, read_write_closer: Any, maddr: Any, failure_event: Any
+    ) -> None:
+        connection = await self.upgrade_inbound_raw_conn(
+            RawConnection(read_write_closer, False), maddr
+        )
+        for other in self.get_connections(connection.peer_id):
+            if other.muxed_conn is not connection:
+                abort(other)
+        await connection.event_closed.wait()
+
+
+class GuardedHost(BasicHost):  # type: ignore[misc]
+    """A host that outlives its stream handlers and opens no stream on its own accord."""
+
+    async def _swarm_stream_handler(self, net_stream: Any) -> None:
+        try:
+            await super()._swarm_stream_handler(net_stream)
+        except Exception:
+            logger.debug("a stream ended with an error", exc_info=True)
+            await net_stream.reset()
+
+    async def _on_notifee_connected(self, conn: Any) -> None:
+        """Ask nobody to identify: membership has told all that is needed."""
+
+
+def abort(connection: Any) -> None:
+    """Cut a connection of the swarm at its socket; returns at once."""
+    connection.muxed_conn.secured_conn.socket.abort()
+
+
+@asynccontextmanager
+async def open_host(
+    seed: bytes,
+    bound: Mapping[str, trio.SocketListener],
+    accept: Accept,
+    limits: Limits,
+    handlers: Mapping[str, StreamHandler],
+) -> AsyncIterator[GuardedHost]:
+    """Run a host for the Ed25519 ``seed`` on sockets from ``bind`` until the block is left.
+
+    ``handlers`` maps protocol ids to what answers a stream of that protocol; there are no others.
+    On leaving, all connections are cut.
+    """
+    key_pair = create_new_key_pair(seed)
+    identifier = ID.from_pubkey(key_pair.public_key)
+    tcp = ExclusiveTcp(bound)
+    peerstore = PeerStore()
+    peerstore.add_key_pair(identifier, key_pair)
+    swarm = SlotReturningSwarm(
+        identifier,
+        peerstore,
+        TransportUpgrader({NOISE: MembersOnlyNoise(key_pair, accept)}, {YAMUX: Yamux}),
+        [tcp],
+        retry_config=RetryConfig(max_retries=0),  # the transport keeps its own back-off
+        connection_config=ConnectionConfig(
+            max_connections=limits.max_connections,
+            high_watermark=limits.max_connections,
+            low_watermark=0,  # the swarm shall not look for company by itself
+            min_connections=0,
+            inbound_upgrade_timeout=limits.handshake_s,
+            outbound_upgrade_timeout=limits.handshake_s,
+        ),
+    )
+    host = GuardedHost(
+        swarm, default_protocols=dict(handlers), disable_identify_address_discovery=True
+    )
+    try:
+        async with host.run([Multiaddr(address) for address in bound]):
+            try:
+                yield host
+            finally:
+                tcp.abort_all()
+    finally:
+        for listener in bound.values():
+            listener.socket.close()
