@@ -14,6 +14,7 @@
         ├── NotAMember       signed by a key that holds no certificate of this network
         ├── Revoked          signed by a key whose certificate was withdrawn
         ├── Replayed         seen before
+        ├── Unwanted         an entry of a feed that nobody here follows
         ├── OutOfOrder       skips entries that were never received; they are pulled
         ├── UnknownKey       sealed with a group key that this peer does not hold
         ├── Tampered         the payload is not the one that was signed or sealed
@@ -126,6 +127,12 @@ class Replayed(RemoteError):
     """The message was seen before."""
 
     reason = "replayed"
+
+
+class Unwanted(RemoteError):
+    """The entry belongs to a feed that nobody here follows."""
+
+    reason = "unwanted"
 
 
 class OutOfOrder(RemoteError):

@@ -63,3 +63,13 @@ class Rules(BaseModel):
     optimiser: Literal["qg-dsgdm", "sgd"] = "qg-dsgdm"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     max_frame_bytes: int = Field(default=64 * 2**20, ge=4096, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> Rules:
+        directed = self.topology.kind in ("exponential", "one-peer-exponential")
+        if self.weighting == "samples" and directed:
+            raise ValueError(
+                "weighting 'samples' needs neighbours that hear each other; "
+                f"topology '{self.topology.kind}' is directed (try 'random-regular')"
+            )
+        return self

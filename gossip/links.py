@@ -1,0 +1,322 @@
+"""What neighbours say to each other besides the rounds: hellos, news, pulls, alerts, bulletins.
+
+A link begins with a hello from both sides: who I am (the certificate), which feeds I hold up to
+where. Whoever is behind is brought up to date by one road. Now and then neighbours compare the
+hashes of feeds that both follow; two hashes for one number uncover an author that says different
+things to different people, and the proof goes round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..crypto.errors import Malformed, RemoteError
+from ..crypto.identity import short_id
+from ..crypto.membership import Bulletin, Certificate
+from . import wire
+from .effects import Broadcast, Disconnect, Effect, Frame, Keep, Record, Send
+from .events import Equivocated, LinkDown, LinkUp, MembersChanged, Refused, RolledBack, Sent
+from .events import Received as ReceivedEvent
+from .feed import NO_HASH, EquivocationProven, Feed, Gap
+from .messages import (
+    KIND_OF,
+    Alert,
+    BulletinNews,
+    Control,
+    Head,
+    Heads,
+    Hello,
+    News,
+    Pull,
+    SignedEntry,
+    Witness,
+)
+from .state import State
+
+HEADS = "heads"
+WITNESS_EVERY = 8  # rounds between two comparisons of heads
+PATIENCE = 8  # the same pull is asked and answered once in deadline / PATIENCE
+
+
+# -- sending -----------------------------------------------------------------------------------
+
+
+def send_news(state: State, news: News | None, to: Iterable[bytes]) -> Iterator[Effect]:
+    """Send a road to some links; the seal is made once."""
+    links = tuple(key for key in to if key in state.up)
+    if news is None or not links:
+        return
+    header = news.entry.header
+    frame = wire.encode_news(news, key=state.newest_key(), entropy=state.me.entropy)
+    if header.author == state.me.key:
+        state.known.update(dict.fromkeys(links, header.sequence))
+    yield from _send(state, frame, links, "news", header.author, header.sequence)
+
+
+def send_control(state: State, message: Control, to: Iterable[bytes]) -> Iterator[Effect]:
+    """Sign and send a control message to some links."""
+    links = tuple(key for key in to if key in state.up)
+    if not links:
+        return
+    state.counter += 1
+    frame = wire.encode_control(
+        message,
+        identity=state.me.identity,
+        network_id=state.me.certificate.network_id,
+        counter=state.counter,
+        key=state.newest_key(),
+        entropy=state.me.entropy,
+    )
+    yield from _send(state, frame, links, KIND_OF[type(message)])
+
+
+def _send(
+    state: State,
+    frame: Frame,
+    links: tuple[bytes, ...],
+    kind: str,
+    author: bytes | None = None,
+    sequence: int = 0,
+) -> Iterator[Effect]:
+    if len(links) == 1:
+        yield Send(to=links[0], frame=frame)
+    else:
+        yield Broadcast(to=links, frame=frame)
+    for link in links:
+        yield Record(
+            event=Sent(
+                to=short_id(link),
+                message=kind,
+                size_bytes=len(frame),
+                author=short_id(author) if author else "",
+                sequence=sequence,
+            )
+        )
+
+
+def pull(state: State, link: bytes, feed: bytes, now: float) -> Iterator[Effect]:
+    """Ask `link` for the head of `feed`, unless that was just done."""
+    patience = state.me.rules.deadline_s / PATIENCE
+    if now - state.pulled.get(feed, -patience) >= patience and feed in state.feeds:
+        state.pulled[feed] = now
+        yield from send_control(state, Pull(feed=feed, have=state.feeds[feed].sequence), [link])
+
+
+def tell_heads(state: State) -> Iterator[Effect]:
+    """Tell each neighbour where we are in the feeds that both of us follow."""
+    by_heads: dict[tuple[Head, ...], list[bytes]] = {}
+    for link in sorted(state.greeted & state.up):
+        heads = tuple(_head(feed) for feed in _common_feeds(state, link))
+        if heads:
+            by_heads.setdefault(heads, []).append(link)
+    for heads, links in by_heads.items():
+        yield from send_control(state, Heads(heads=heads), links)
+
+
+def _common_feeds(state: State, link: bytes) -> list[Feed]:
+    index = state.index_of(link)
+    if index is None:
+        return []
+    theirs = state.heard_by(index) | {index}
+    ours = state.heard_by(state.index) | {state.index}
+    feeds = [state.feeds[key] for key in state.keys_at(sorted(theirs & ours))]
+    return [feed for feed in feeds if feed.entry is not None]
+
+
+def _head(feed: Feed) -> Head:
+    return Head(author=feed.author, sequence=feed.sequence, hash=feed.head_hash)
+
+
+# -- links -------------------------------------------------------------------------------------
+
+
+def neighbour_up(state: State, link: bytes) -> Iterator[Effect]:
+    """Greet whoever is there."""
+    state.up.add(link)
+    state.absent.discard(link)
+    yield Record(event=LinkUp(neighbour=short_id(link)))
+    hello = Hello(
+        certificate=state.me.certificate.to_bytes(),
+        heads=tuple(_head(feed) for feed in state.feeds.values() if feed.entry is not None),
+        serial=state.roster.bulletin.serial if state.roster.bulletin else 0,
+    )
+    yield from send_control(state, hello, [link])
+
+
+def neighbour_down(state: State, link: bytes, why: str) -> Iterator[Effect]:
+    """Nobody waits for who is gone."""
+    state.up.discard(link)
+    state.greeted.discard(link)
+    state.known.pop(link, None)
+    state.absent.add(link)
+    yield Record(event=LinkDown(neighbour=short_id(link), why=why))
+
+
+# -- receiving ---------------------------------------------------------------------------------
+
+
+def received(state: State, link: bytes, frame: Frame, now: float) -> Iterator[Effect]:
+    """Believe a frame or refuse it with a reason; never raises."""
+    try:
+        arrival = wire.decode(frame, state.door)
+        if isinstance(arrival, News):
+            effects = list(_news(state, link, arrival, len(frame)))
+        else:
+            effects = list(_letter(state, link, arrival, len(frame), now))
+    except RemoteError as error:
+        yield Record(
+            event=Refused(
+                sender=short_id(link),
+                reason=error.reason,
+                detail=str(error),
+                size_bytes=len(frame),
+            )
+        )
+        if isinstance(error, EquivocationProven):
+            yield from _convict(state, error.proof)
+        if isinstance(error, Gap):
+            yield from pull(state, link, error.feed, now)
+    else:
+        yield from effects
+
+
+def _accepted(
+    link: bytes, kind: str, size_bytes: int, author: bytes, news: News | None = None
+) -> Record:
+    header = news.entry.header if news else None
+    return Record(
+        event=ReceivedEvent(
+            sender=short_id(link),
+            message=kind,
+            size_bytes=size_bytes,
+            author=short_id(author),
+            sequence=header.sequence if header else 0,
+            road=news.road if news else "",
+            state=header.state.hex() if header else "",
+        )
+    )
+
+
+def _news(state: State, link: bytes, news: News, size: int) -> Iterator[Effect]:
+    author = news.entry.header.author
+    before = state.own.sequence
+    state.feeds[author].extend(news)
+    yield _accepted(link, "news", size, author, news)
+    if author == state.me.key:
+        # our own signature on an entry that this folder never made: it is a copy or a backup,
+        # and its ledger has missed what the real one released
+        state.observe_only()
+        yield Record(event=RolledBack(own_sequence=before, seen_sequence=state.own.sequence))
+        yield Keep(checkpoint=state.checkpoint())
+        return
+    state.absent.discard(author)
+
+
+def _letter(
+    state: State, link: bytes, letter: wire.Letter, size: int, now: float
+) -> Iterator[Effect]:
+    message = letter.message
+    if isinstance(message, Hello | Heads | Pull) and letter.author != link:
+        raise Malformed("it was signed by another peer than the one at the end of this link")
+    yield _accepted(link, KIND_OF[type(message)], size, letter.author)
+    match message:
+        case Hello():
+            yield from _hello(state, link, message, now)
+        case Heads():
+            yield from _compare(state, link, message.heads, now)
+        case Pull():
+            yield from _answer(state, link, message, now)
+        case Witness():
+            _weigh(state, SignedEntry.unpack(message.entry))
+        case Alert():
+            yield from _convict(state, message.proof)
+        case BulletinNews():
+            yield from _bulletin(state, link, message)
+
+
+def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effect]:
+    state.admit(Certificate.from_bytes(hello.certificate))
+    state.greeted.add(link)
+    state.known[link] = next((h.sequence for h in hello.heads if h.author == state.me.key), 0)
+    bulletin = state.roster.bulletin
+    if bulletin is not None and hello.serial < bulletin.serial:
+        yield from send_control(state, BulletinNews(bulletin=bulletin.to_bytes()), [link])
+    for proof in state.proofs.values():
+        yield from send_control(state, Alert(proof=proof), [link])
+    index = state.index_of(link)
+    if index is not None and state.index in state.heard_by(index) and not state.excluded(link):
+        yield from send_news(state, state.own.road_from(state.known[link]), [link])
+    yield from _compare(state, link, hello.heads, now)
+
+
+def _compare(
+    state: State, link: bytes, heads: Iterable[Head], now: float
+) -> Iterator[Effect]:
+    """Where the neighbour is ahead, pull; where it holds another entry, show ours."""
+    for head in heads:
+        feed = state.feeds.get(head.author)
+        if feed is None or head.author in state.proofs or head.hash == NO_HASH:
+            continue
+        ours = feed.entry_at(head.sequence)
+        if ours is not None and ours.hash != head.hash:
+            yield from send_control(state, Witness(entry=ours.pack()), [link])
+        if head.sequence > feed.sequence and (
+            # the author itself brings its news to whom it can reach
+            head.author in (link, state.me.key) or head.author not in state.up
+        ):
+            yield from pull(state, link, head.author, now)
+
+
+def _answer(state: State, link: bytes, request: Pull, now: float) -> Iterator[Effect]:
+    feed = state.feeds.get(request.feed)
+    if feed is None or request.feed in state.proofs:
+        return
+    asked = (link, request.feed)
+    have, head, at = state.answered.get(asked, (-1, -1, now))
+    patience = state.me.rules.deadline_s / PATIENCE
+    if (have, head) == (request.have, feed.sequence) and now - at < patience:
+        return  # a peer that asks without end costs its neighbours nothing
+    state.answered[asked] = (request.have, feed.sequence, now)
+    yield from send_news(state, feed.road_from(request.have), [link])
+
+
+# -- trust -------------------------------------------------------------------------------------
+
+
+def _weigh(state: State, entry: SignedEntry) -> None:
+    """Compare a signed entry with what is held; raises EquivocationProven."""
+    feed = state.feeds.get(entry.header.author)
+    if feed is not None and entry.header.author not in state.proofs:
+        feed.check_honest(entry)
+
+
+def _convict(state: State, proof: bytes) -> Iterator[Effect]:
+    """Shut an equivocator out and pass the proof on; once."""
+    verdict = state.shun(proof)
+    if verdict is None:
+        return
+    author, sequence = verdict
+    if author == state.me.key:  # our key is in use elsewhere: whatever we publish makes it worse
+        state.observe_only()
+    yield Record(
+        event=Equivocated(author=short_id(author), sequence=sequence, proof=proof.hex())
+    )
+    yield Keep(checkpoint=state.checkpoint())
+    yield from send_control(state, Alert(proof=proof), sorted(state.greeted))
+
+
+def _bulletin(state: State, link: bytes, message: BulletinNews) -> Iterator[Effect]:
+    bulletin = Bulletin.from_bytes(message.bulletin)
+    if not state.take_bulletin(bulletin):
+        return
+    yield Record(
+        event=MembersChanged(
+            serial=bulletin.serial,
+            revoked=tuple(short_id(key) for key in bulletin.revoked),
+            key_epoch=bulletin.key_epoch,
+        )
+    )
+    yield Keep(checkpoint=state.checkpoint())
+    yield from send_control(state, message, sorted(state.greeted - {link}))
+    for revoked in sorted(state.up & set(bulletin.revoked)):
+        yield Disconnect(link=revoked, why="its certificate was revoked")

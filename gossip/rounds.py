@@ -1,0 +1,287 @@
+"""One round of a peer: train, publish, wait for the neighbours, mix.
+
+Rounds are synchronous with a deadline. A peer mixes when every neighbour that it hears in this
+round has published; those that are absent, excluded or too late are missing, and their weight
+returns to the peer itself. A peer that is behind all its neighbours joins the round they are in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..crypto.identity import short_id
+from . import integers, links
+from .compression import captured, compress
+from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
+from .events import BudgetSpent, Mixed, Published, Released, Skipped
+from .feed import NO_HASH, payload_digest
+from .grid import GridVector, add, difference, from_grid, state_hash, to_grid
+from .messages import EntryHeader, sign_entry
+from .mixing import base_of, gamma_of, mix
+from .momentum import quasi_global
+from .sketch import sketch
+from .state import FloatVector, Phase, State
+from .weights import drop_missing, row_weights
+
+GATHER = "gather"
+NUDGE = "nudge"
+DEADLINE = "deadline"
+NUDGES = 4  # how often within a deadline a late neighbour is asked
+
+
+# -- train -------------------------------------------------------------------------------------
+
+
+def proceed(state: State, now: float) -> Iterator[Effect]:
+    """Go on if what the peer waits for has come."""
+    if state.phase is Phase.GATHERING:
+        neighbours = state.topology.all_neighbours(state.index)
+        if len(state.keys_at(neighbours)) == len(neighbours) and all(
+            key in state.greeted or key in state.absent or state.excluded(key)
+            for key in state.neighbours()
+        ):
+            yield from stop_gathering(state, now)
+    elif state.phase is Phase.WAITING and not _awaited(state):
+        yield from _mix(state, now)
+
+
+def stop_gathering(state: State, now: float) -> Iterator[Effect]:
+    """Begin, or carry on where the checkpoint was, with those who are there."""
+    if state.phase is not Phase.GATHERING:
+        return
+    if state.resume_phase is Phase.WAITING:
+        state.phase = Phase.WAITING
+        yield from _wait(state, now)
+    else:
+        yield from _begin(state)
+
+
+def _begin(state: State) -> Iterator[Effect]:
+    yield from _catch_up(state)
+    state.phase = Phase.TRAINING
+    yield Train(round=state.round, model=state.model, momentum=state.momentum)
+
+
+def _catch_up(state: State) -> Iterator[Effect]:
+    """Skip to the round that all neighbours have reached while this peer was away."""
+    followed = state.keys_at(sorted(state.heard_by(state.index)))
+    rounds = [state.feeds[k].round for k in followed if k in state.up and not state.excluded(k)]
+    # where the graph changes, neighbours that were not met lately may rightly be ahead
+    if rounds and min(rounds) > state.round + state.topology.period:
+        yield Record(event=Skipped(from_round=state.round, to_round=min(rounds)))
+        state.round = min(rounds)
+
+
+# -- publish -----------------------------------------------------------------------------------
+
+
+def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
+    """Publish what the learner released."""
+    if state.phase is not Phase.TRAINING or event.round != state.round:
+        return  # the answer to a question that a catch-up made obsolete
+    release = event.release
+    if event.stopped is not None and state.stopped is None:
+        state.stopped = event.stopped
+        yield Record(
+            event=BudgetSpent(
+                round=state.round,
+                epsilon=release.epsilon or 0.0,
+                delta=release.delta or 0.0,
+                why=event.stopped,
+            )
+        )
+    yield Record(
+        event=Released(
+            round=state.round,
+            unit=release.unit,
+            epsilon=release.epsilon,
+            delta=release.delta,
+            relation=release.relation,
+            trust_model=release.trust_model,
+            accountant=release.accountant,
+            mechanism=release.mechanism,
+            noise_multiplier=release.event.noise_multiplier if release.event else 0.0,
+            sampling_rate=release.event.sampling_rate if release.event else 0.0,
+            steps=release.event.steps if release.event else 0,
+        )
+    )
+    state.trained = event.stopped is None
+    yield from _publish(state, release.z)
+    state.phase = Phase.WAITING
+    yield Keep(checkpoint=state.checkpoint())
+    yield from _spread(state)
+    yield from _wait(state, now)
+
+
+def _publish(state: State, z: FloatVector) -> Iterator[Effect]:
+    rules, own = state.me.rules, state.own
+    delta = difference(to_grid(z, rules.grid_bits), own.copy)
+    step = compress(delta, rules.compression, rules.keep)
+    copy = add(own.copy, step)
+    payload = integers.encode(step)
+    entry = sign_entry(
+        state.me.identity,
+        EntryHeader(
+            network_id=state.me.certificate.network_id,
+            author=state.me.key,
+            sequence=own.sequence + 1,
+            round=state.round,
+            samples=state.me.samples if rules.weighting == "samples" else 0,
+            previous=own.head_hash or NO_HASH,
+            state=state_hash(copy),
+            payload_digest=payload_digest(payload),
+        ),
+    )
+    own.append(entry, copy, payload)
+    share = float(captured(delta, step))
+    state.base = base_of(rules.mixing, from_grid(copy, rules.grid_bits), z)
+    state.gamma = float(gamma_of(rules.mixing, share))
+    yield Record(
+        event=Published(
+            round=state.round,
+            sequence=own.sequence,
+            state=entry.header.state.hex(),
+            size_bytes=len(payload),
+            captured=share,
+        )
+    )
+
+
+def _spread(state: State) -> Iterator[Effect]:
+    """Send each neighbour that hears us in this round the cheapest road from where it is."""
+    hearers = state.keys_at(state.topology.out_neighbours(state.index, state.round))
+    by_base: dict[int, list[bytes]] = {}
+    for key in hearers:
+        if key in state.greeted and not state.excluded(key):
+            by_base.setdefault(state.known.get(key, 0), []).append(key)
+    for base, keys in by_base.items():
+        yield from links.send_news(state, state.own.road_from(base), keys)
+
+
+# -- wait --------------------------------------------------------------------------------------
+
+
+def _wait(state: State, now: float) -> Iterator[Effect]:
+    deadline_s = state.me.rules.deadline_s
+    yield SetTimer(timer=DEADLINE, at=now + deadline_s)
+    yield SetTimer(timer=NUDGE, at=now + deadline_s / NUDGES)
+    yield from proceed(state, now)
+
+
+def _heard(state: State) -> tuple[dict[int, GridVector], list[int]]:
+    """The copies to mix with in this round by node number, and the nodes that have none."""
+    copies: dict[int, GridVector] = {}
+    missing: list[int] = []
+    for node in state.topology.in_neighbours(state.index, state.round):
+        key = state.key_at(node)
+        version = None
+        if key is not None and not state.excluded(key):
+            version = state.feeds[key].version(state.round)
+        if version is None:
+            missing.append(node)
+        else:
+            copies[node] = version.copy
+    return copies, missing
+
+
+def _awaited(state: State) -> list[bytes]:
+    """Neighbours that this round still waits for."""
+    _, missing = _heard(state)
+    return [
+        key
+        for key in state.keys_at(missing)
+        if key not in state.absent and not state.excluded(key)
+    ]
+
+
+def nudge(state: State, now: float) -> Iterator[Effect]:
+    """Ask late neighbours for their entry: the frame may have been lost."""
+    if state.phase is not Phase.WAITING:
+        return
+    for key in _awaited(state):
+        if key in state.greeted:
+            yield from links.pull(state, key, key, now)
+    yield SetTimer(timer=NUDGE, at=now + state.me.rules.deadline_s / NUDGES)
+
+
+def deadline(state: State, now: float) -> Iterator[Effect]:
+    """Go on without those who are late; nobody waits for them until they are heard again."""
+    if state.phase is Phase.WAITING:
+        state.absent.update(_awaited(state))
+        yield from _mix(state, now)
+
+
+# -- mix ---------------------------------------------------------------------------------------
+
+
+def _mix(state: State, now: float) -> Iterator[Effect]:
+    rules = state.me.rules
+    copies, missing = _heard(state)
+    weights = drop_missing(_weights(state, copies), copies)
+    own = from_grid(state.own.copy, rules.grid_bits)
+    nodes = sorted(weights)
+    if nodes:
+        mixed = mix(
+            state.base,
+            own,
+            np.stack([from_grid(copies[node], rules.grid_bits) for node in nodes]),
+            np.array([weights[node] for node in nodes], dtype=np.float32),
+            state.gamma,
+        )
+    else:
+        mixed = state.base
+    if state.trained and rules.optimiser == "qg-dsgdm":
+        state.momentum = quasi_global(
+            state.momentum, state.model, mixed, state.me.step_size, 1, rules.momentum
+        )
+    state.model = mixed
+    yield Record(
+        event=Mixed(
+            round=state.round,
+            neighbours={_name(state, node): weights[node] for node in nodes},
+            missing=tuple(_name(state, node) for node in missing),
+            gamma=state.gamma,
+            sketch=tuple(
+                float(f"{v:.6g}") for v in sketch(mixed, state.me.certificate.network_id).tolist()
+            ),
+        )
+    )
+    yield Evaluate(round=state.round, model=mixed)
+    for feed in state.feeds.values():
+        feed.forget_versions(state.round)
+    if state.round % links.WITNESS_EVERY == 0:
+        yield from links.tell_heads(state)
+    yield from _next(state)
+
+
+def _next(state: State) -> Iterator[Effect]:
+    if state.round >= state.me.rules.rounds:
+        state.phase = Phase.FINISHED
+        yield Keep(checkpoint=state.checkpoint())
+        yield from links.tell_heads(state)
+        return
+    state.round += 1
+    state.phase = Phase.TRAINING
+    yield Keep(checkpoint=state.checkpoint())
+    yield from _begin(state)
+
+
+def _weights(state: State, copies: dict[int, GridVector]) -> dict[int, float]:
+    if state.me.rules.weighting == "uniform":
+        return row_weights(state.topology, state.index, state.round)
+    samples = {state.index: state.me.samples}
+    for node in copies:
+        key = state.key_at(node)
+        assert key is not None
+        samples[node] = max(1, state.feeds[key].samples)
+    for node in state.topology.in_neighbours(state.index, state.round):
+        # a node that was not heard gets no weight: its count only has to be a number
+        samples.setdefault(node, 1)
+    return row_weights(state.topology, state.index, state.round, samples)
+
+
+def _name(state: State, node: int) -> str:
+    key = state.key_at(node)
+    return short_id(key) if key else f"node-{node}"

@@ -1,0 +1,273 @@
+"""All that one peer knows, as the protocol core sees it, and what of it must survive a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from ..crypto.identity import Identity
+from ..crypto.membership import Bulletin, Certificate, GroupKey, Roster
+from .door import Door
+from .feed import Delta, Feed
+from .grid import GridVector
+from .messages import SignedEntry
+from .proof import verify_proof
+from .rules import Rules
+from .topology import Topology
+
+FloatVector = npt.NDArray[np.float32]
+
+
+class Phase(StrEnum):
+    """Where a peer is in its round."""
+
+    GATHERING = "gathering"  # waiting for its neighbours' hellos
+    TRAINING = "training"  # the learner is at work
+    WAITING = "waiting"  # published; waiting for its neighbours' entries
+    FINISHED = "finished"  # all rounds done; answers, relays, heals
+    OBSERVING = "observing"  # its folder is behind its own feed; publishes nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Myself:
+    """What a peer is and does not change: its keys, its place, the rules, its step size."""
+
+    identity: Identity
+    certificate: Certificate
+    rules: Rules
+    genesis: GridVector = field(repr=False)  # int32 (P,): the network's initial model
+    step_size: float  # learning rate x local steps, for the quasi-global momentum
+    samples: int  # records of one's own; published only where the rules weigh by them
+    entropy: Callable[[int], bytes] = field(repr=False)  # n -> n random bytes, for nonces
+    boot: int  # how often this peer has started; makes message counters unique
+
+    @property
+    def key(self) -> bytes:
+        """The verify key, which is the peer's id."""
+        return self.identity.verify_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRecord:
+    """A feed as it is stored: its head, and the delta that led there when there was one."""
+
+    author: bytes
+    entry: SignedEntry
+    copy: GridVector = field(repr=False)
+    delta: Delta | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a peer needs to carry on after a crash. Vectors have shape (P,).
+
+    ``feeds`` holds only those that changed since the checkpoint before; a store keeps the newest
+    record of each author. In the phase WAITING the own entry of ``round`` is among them, so an
+    entry is stored before it is sent and no sequence number is ever used twice.
+    """
+
+    round: int
+    phase: Phase
+    model: FloatVector = field(repr=False)
+    base: FloatVector = field(repr=False)
+    momentum: FloatVector = field(repr=False)
+    gamma: float
+    trained: bool
+    rolled_back: bool
+    feeds: tuple[FeedRecord, ...]
+    proofs: tuple[bytes, ...]
+    certificates: tuple[bytes, ...]
+    bulletin: bytes | None
+
+
+class State:
+    """One peer's mutable state; only the functions of the core change it."""
+
+    def __init__(
+        self,
+        me: Myself,
+        *,
+        initial: FloatVector,
+        certificates: Iterable[Certificate] = (),
+        bulletin: Bulletin | None = None,
+        root_key: bytes,
+    ) -> None:
+        self.me = me
+        self.topology = Topology(me.rules.topology)
+        self.roster = Roster(me.certificate.network_id, root_key)
+        for certificate in (me.certificate, *certificates):
+            self.roster.admit(certificate)
+        self.group_keys: dict[int, GroupKey] = {}
+        self._listed: frozenset[bytes] = frozenset()
+        self.own = Feed(me.key, me.genesis)
+        self.feeds: dict[bytes, Feed] = {me.key: self.own}
+        self.proofs: dict[bytes, bytes] = {}  # author -> proof that it equivocated
+        self.door = Door(
+            network_id=me.certificate.network_id,
+            roster=self.roster,
+            group_keys=self.group_keys,
+            feeds=self.feeds,
+            proofs=self.proofs,
+            max_frame_bytes=me.rules.max_frame_bytes,
+            max_round=me.rules.rounds,
+        )
+        if bulletin is not None:
+            self.take_bulletin(bulletin)
+
+        self.phase = Phase.TRAINING
+        self.resume_phase = Phase.TRAINING  # where gathering leads to
+        self.round = 1
+        self.model = initial  # x_i at the start of the round
+        self.base = initial  # b_i of the round
+        self.momentum = np.zeros_like(initial)
+        self.gamma = 1.0
+        self.trained = False  # whether this round's release came from training
+        self.stopped: str | None = None  # why training ended, in words
+        self.rolled_back = False
+
+        self.up: set[bytes] = set()  # links that are there
+        self.greeted: set[bytes] = set()  # links whose hello came
+        self.absent: set[bytes] = set()  # neighbours that nobody waits for
+        self.known: dict[bytes, int] = {}  # link -> up to where it holds our feed
+        self.pulled: dict[bytes, float] = {}  # feed -> when it was last asked for
+        self.answered: dict[tuple[bytes, bytes], tuple[int, int, float]] = {}
+        self.counter = me.boot << 32
+        self._stored: dict[bytes, int] = {}  # author -> sequence that the last checkpoint held
+        self._follow_neighbours()
+
+    # -- who is who ------------------------------------------------------------------------
+
+    @property
+    def index(self) -> int:
+        """This peer's node number."""
+        return self.me.certificate.index
+
+    def key_at(self, index: int) -> bytes | None:
+        """The verify key of a node, None while its certificate is unknown."""
+        certificate = self.roster.at(index)
+        return certificate.verify_key if certificate else None
+
+    def keys_at(self, indices: Iterable[int]) -> list[bytes]:
+        """The known keys of some nodes, in their order."""
+        return [key for index in indices if (key := self.key_at(index)) is not None]
+
+    def neighbours(self) -> list[bytes]:
+        """All peers that share an edge with this one in any round, by node number."""
+        return self.keys_at(self.topology.all_neighbours(self.index))
+
+    def heard_by(self, index: int) -> set[int]:
+        """The nodes whose feeds a node follows: whom it hears in any round."""
+        rounds = range(self.topology.period)
+        return {j for r in rounds for j in self.topology.in_neighbours(index, r)}
+
+    def index_of(self, key: bytes) -> int | None:
+        """The node number of a member, None when it is none."""
+        certificate = self.roster.certificate(key)
+        return certificate.index if certificate else None
+
+    def newest_key(self) -> GroupKey:
+        """The group key to seal with."""
+        return self.group_keys[max(self.group_keys)]
+
+    def excluded(self, key: bytes) -> bool:
+        """Whether a peer's word counts no more: it equivocated or was revoked."""
+        return key in self.proofs or self.roster.is_revoked(key)
+
+    def admit(self, certificate: Certificate) -> None:
+        """Learn of a member. Raises RemoteError when its node number is taken."""
+        if self.roster.admit(certificate):
+            self._follow_neighbours()
+
+    def _follow_neighbours(self) -> None:
+        for key in self.keys_at(sorted(self.heard_by(self.index))):
+            self.feeds.setdefault(key, Feed(key, self.me.genesis))
+
+    def take_bulletin(self, bulletin: Bulletin) -> bool:
+        """Apply a bulletin; whether it was news. Takes up the group key in it.
+
+        Raises RemoteError when this network's root did not sign it.
+        """
+        if not self.roster.apply(bulletin):
+            return False
+        self._listed = frozenset(key for key, _ in bulletin.sealed_keys)
+        key = bulletin.group_key(self.me.identity)
+        if key is not None:
+            self.group_keys[key.epoch] = key
+        return True
+
+    def may_link(self, key: bytes) -> bool:
+        """Whether a verify key is a member's: by its certificate, or on the newest bulletin."""
+        known = key in self._listed or self.roster.certificate(key) is not None
+        return known and not self.excluded(key)
+
+    def gather(self) -> None:
+        """Wait for the neighbours' hellos before carrying on."""
+        self.resume_phase, self.phase = self.phase, Phase.GATHERING
+
+    def observe_only(self) -> None:
+        """Publish and train no more; only listen and relay."""
+        self.rolled_back = True
+        self.phase = Phase.OBSERVING
+
+    # -- what must survive -------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """What to store now: everything small, and the feeds that changed since last time."""
+        changed = [f for f in self.feeds.values() if f.sequence > self._stored.get(f.author, 0)]
+        self._stored.update({feed.author: feed.sequence for feed in changed})
+        records = []
+        for feed in changed:
+            assert feed.entry is not None
+            newest = feed.deltas[-1] if feed.deltas else None
+            records.append(
+                FeedRecord(author=feed.author, entry=feed.entry, copy=feed.copy, delta=newest)
+            )
+        bulletin = self.roster.bulletin
+        return Checkpoint(
+            round=self.round,
+            phase=self.resume_phase if self.phase is Phase.GATHERING else self.phase,
+            model=self.model,
+            base=self.base,
+            momentum=self.momentum,
+            gamma=self.gamma,
+            trained=self.trained,
+            rolled_back=self.rolled_back,
+            feeds=tuple(records),
+            proofs=tuple(self.proofs.values()),
+            certificates=tuple(c.to_bytes() for c in self.roster.members()),
+            bulletin=bulletin.to_bytes() if bulletin else None,
+        )
+
+    def restore(self, stored: Checkpoint, deltas: Iterable[Delta] = ()) -> None:
+        """Carry on from `stored`; `deltas` are the latest of the own feed, in order."""
+        for packed in stored.certificates:
+            self.admit(Certificate.from_bytes(packed))
+        if stored.bulletin is not None:
+            self.take_bulletin(Bulletin.from_bytes(stored.bulletin))
+        self.round, self.phase = stored.round, stored.phase
+        self.model, self.base = stored.model, stored.base
+        self.momentum, self.gamma = stored.momentum, stored.gamma
+        self.trained = stored.trained
+        self.rolled_back = stored.rolled_back
+        for record in stored.feeds:
+            feed = self.feeds.setdefault(record.author, Feed(record.author, self.me.genesis))
+            own = record.author == self.me.key
+            feed.restore(record.entry, record.copy, list(deltas) if own else [])
+            self._stored[record.author] = feed.sequence
+        for proof in stored.proofs:
+            self.shun(proof)
+
+    def shun(self, proof: bytes) -> tuple[bytes, int] | None:
+        """Exclude whom a proof convicts; (author, sequence) when that is news.
+
+        Raises RemoteError when it proves nothing.
+        """
+        author, sequence = verify_proof(proof, self.door.network_id)
+        if author in self.proofs:
+            return None
+        self.proofs[author] = proof
+        return author, sequence

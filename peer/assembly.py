@@ -1,0 +1,119 @@
+"""Putting a peer's parts together: the same way for a folder on a board and a simulated node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..crypto.errors import ConfigError
+from ..crypto.identity import Identity
+from ..crypto.ledger import Ledger
+from ..crypto.membership import Bulletin, Certificate
+from ..crypto.network import NetworkFile
+from ..crypto.privacy import PrivacyGate
+from ..crypto.privacy_settings import PrivacySettings
+from ..gossip.grid import GridVector, from_grid, state_hash, to_grid
+from ..gossip.rules import Rules
+from ..gossip.state import Myself, State
+from .learners.base import Learner, Model, TrainingPlan
+from .training import Trainer
+
+Entropy = Callable[[int], bytes]
+
+
+def genesis_of(model: Model, seed: int, rules: Rules) -> GridVector:
+    """The network's initial model on the grid, int32 (P,): where every feed starts."""
+    return to_grid(model.initial(seed), rules.grid_bits)
+
+
+def describe_model(model: Model, seed: int, rules: Rules) -> dict[str, int | str]:
+    """What a network file says about the model that its members train."""
+    return {
+        "parameters": model.parameters,
+        "fingerprint": model.fingerprint(),
+        "seed": seed,
+        "genesis": state_hash(genesis_of(model, seed, rules)).hex(),
+    }
+
+
+def check_model(model: Model, network: NetworkFile, rules: Rules) -> GridVector:
+    """The network's initial model, made by this peer's own `model`.
+
+    Raises ConfigError when the peer's model is not the one that the network trains.
+    """
+    if model.fingerprint() != network.model["fingerprint"]:
+        raise ConfigError(
+            f"the learner's model has {model.parameters} parameters of its own shapes; network "
+            f"'{network.name}' trains another, of {network.model['parameters']} parameters",
+            where="learner",
+            fix="use the module and arguments that the network was created with",
+        )
+    genesis = genesis_of(model, int(network.model["seed"]), rules)
+    if state_hash(genesis).hex() != network.model["genesis"]:
+        raise ConfigError(
+            "this machine makes another initial model from the network's seed",
+            where="learner",
+            fix="use the same version of the learner's library as the network's creator",
+        )
+    return genesis
+
+
+def make_trainer(
+    learner: Learner,
+    *,
+    privacy: PrivacySettings,
+    plan: TrainingPlan,
+    rules: Rules,
+    ledger: Ledger,
+    entropy: Entropy,
+) -> Trainer:
+    """The learner behind its privacy gate."""
+    gate = PrivacyGate(
+        privacy,
+        ledger,
+        samples=learner.samples,
+        planned_steps=rules.rounds * plan.local_steps,
+        planned_releases=rules.rounds,
+        entropy=entropy,
+    )
+    beta = rules.momentum if rules.optimiser == "qg-dsgdm" else 0.0
+    return Trainer(
+        learner=learner, gate=gate, plan=plan, beta=beta, largest=2.0 ** (30 - rules.grid_bits)
+    )
+
+
+def make_state(
+    *,
+    identity: Identity,
+    certificate: Certificate,
+    bulletin: Bulletin,
+    root_key: bytes,
+    rules: Rules,
+    genesis: GridVector,
+    plan: TrainingPlan,
+    samples: int,
+    entropy: Entropy,
+    boot: int,
+    certificates: Iterable[Certificate] = (),
+) -> State:
+    """The protocol core's state of a peer that starts for the first time."""
+    me = Myself(
+        identity=identity,
+        certificate=certificate,
+        rules=rules,
+        genesis=genesis,
+        step_size=plan.learning_rate * plan.local_steps,
+        samples=samples,
+        entropy=entropy,
+        boot=boot,
+    )
+    initial = from_grid(genesis, rules.grid_bits)
+    state = State(
+        me, initial=initial, certificates=certificates, bulletin=bulletin, root_key=root_key
+    )
+    if not state.group_keys:
+        raise ConfigError(
+            "the network's bulletin holds no group key for this peer",
+            where="admission",
+            fix="ask the network's owner to admit this peer (again)",
+        )
+    return state

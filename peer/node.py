@@ -1,0 +1,179 @@
+"""One running node: feeds the protocol core what happens, and carries out what it answers.
+
+One loop handles one input at a time. Whatever may wait is a task of its own: each link has an
+outbox, so a slow neighbour holds up nobody else, and training runs in a worker thread, so the
+network never waits for it. A checkpoint is on the disk before the effects that follow it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.to_thread import run_sync
+
+from ..crypto.errors import TransportError
+from ..gossip import effects as fx
+from ..gossip.core import handle
+from ..gossip.events import PeerFinished
+from ..gossip.state import State
+from .clock import monotonic_time, wall_time
+from .event_log import EventLog
+from .store import Store
+from .training import Trainer
+from .transports import base
+from .transports.base import Transport
+
+INBOX_LENGTH = 256
+OUTBOX_LENGTH = 64  # frames that may wait for one link before it is cut
+Job = fx.Train | fx.Evaluate
+
+
+class Node:
+    """A peer at work on a transport. ``name`` is for its event log."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        state: State,
+        trainer: Trainer,
+        store: Store,
+        log: EventLog,
+        transport: Transport,
+        finished: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.state = state
+        self._trainer = trainer
+        self._store = store
+        self._log = log
+        self.transport = transport
+        self._finished = finished
+        self._timers: dict[str, float] = {}
+        self._outboxes: dict[bytes, MemoryObjectSendStream[fx.Frame]] = {}
+
+    async def run(
+        self, *, task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run until cancelled; ``started`` gets the addresses that the transport listens on.
+
+        Raises TransportError when the address cannot be used, StorageError when the disk fails.
+        """
+        send, inbox = anyio.create_memory_object_stream[fx.Input](INBOX_LENGTH)
+        jobs, work = anyio.create_memory_object_stream[Job](math.inf)
+        try:
+            async with anyio.create_task_group() as tasks:
+                addresses = await tasks.start(
+                    self.transport.run, partial(self._deliver, tasks, send)
+                )
+                tasks.start_soon(self._work, work, send)
+                task_status.started(addresses)
+                await self._loop(inbox, jobs)
+        finally:
+            self._log.close()
+            self._store.close()
+
+    async def _loop(
+        self, inbox: MemoryObjectReceiveStream[fx.Input], jobs: MemoryObjectSendStream[Job]
+    ) -> None:
+        await self._take(fx.Started(), jobs)
+        while True:
+            event: fx.Input | None = None
+            with anyio.move_on_after(self._next_timer()):
+                event = await inbox.receive()
+            if event is not None:
+                await self._take(event, jobs)
+            for timer in self._due_timers():
+                await self._take(fx.TimerFired(timer=timer), jobs)
+
+    # -- inputs ----------------------------------------------------------------------------
+
+    async def _deliver(
+        self, tasks: TaskGroup, inbox: MemoryObjectSendStream[fx.Input], delivery: base.Delivery
+    ) -> None:
+        match delivery:
+            case base.LinkUp(peer=peer):
+                send, receive = anyio.create_memory_object_stream[fx.Frame](OUTBOX_LENGTH)
+                self._outboxes[peer] = send
+                tasks.start_soon(self._drain, peer, receive)
+                await inbox.send(fx.NeighbourUp(link=peer))
+            case base.LinkDown(peer=peer, why=why):
+                self._close_outbox(peer)
+                await inbox.send(fx.NeighbourDown(link=peer, why=why))
+            case base.Frame(peer=peer, data=data):
+                await inbox.send(fx.Received(link=peer, frame=data))
+
+    async def _work(
+        self,
+        work: MemoryObjectReceiveStream[Job],
+        inbox: MemoryObjectSendStream[fx.Input],
+    ) -> None:
+        async for job in work:
+            if isinstance(job, fx.Train):
+                answer: fx.Input = await run_sync(self._trainer.train, job)
+            else:
+                answer = await run_sync(self._trainer.evaluate, job)
+            await inbox.send(answer)
+
+    def _next_timer(self) -> float:
+        if not self._timers:
+            return math.inf
+        return max(0.0, min(self._timers.values()) - monotonic_time())
+
+    def _due_timers(self) -> list[str]:
+        now = monotonic_time()
+        due = sorted((at, name) for name, at in self._timers.items() if at <= now)
+        for _, name in due:
+            del self._timers[name]
+        return [name for _, name in due]
+
+    # -- effects ---------------------------------------------------------------------------
+
+    async def _take(self, event: fx.Input, jobs: MemoryObjectSendStream[Job]) -> None:
+        for effect in handle(self.state, event, monotonic_time()):
+            match effect:
+                case fx.Record():
+                    self._log.write(effect.event, time=wall_time(), peer=self.name)
+                    if isinstance(effect.event, PeerFinished):
+                        self._finished()
+                case fx.Send():
+                    await self._post(effect.to, effect.frame)
+                case fx.Broadcast():
+                    for link in effect.to:
+                        await self._post(link, effect.frame)
+                case fx.SetTimer():
+                    self._timers[effect.timer] = effect.at
+                case fx.Keep():
+                    await run_sync(self._store.keep, effect.checkpoint)
+                case fx.Train() | fx.Evaluate():
+                    await jobs.send(effect)
+                case fx.Disconnect():
+                    await self.transport.disconnect(effect.link, effect.why)
+
+    async def _post(self, link: bytes, frame: fx.Frame) -> None:
+        outbox = self._outboxes.get(link)
+        if outbox is None:
+            return  # the link broke a moment ago; its NeighbourDown is on the way
+        try:
+            outbox.send_nowait(frame)
+        except anyio.WouldBlock:
+            # a frame left out would be a gap; a new link begins with a hello and one road
+            await self.transport.disconnect(link, "too slow: its outbox is full")
+        except anyio.BrokenResourceError:
+            return
+
+    async def _drain(self, link: bytes, frames: MemoryObjectReceiveStream[fx.Frame]) -> None:
+        with frames, suppress(TransportError):
+            async for frame in frames:
+                await self.transport.send(link, bytes(frame))
+
+    def _close_outbox(self, link: bytes) -> None:
+        outbox = self._outboxes.pop(link, None)
+        if outbox is not None:
+            outbox.close()

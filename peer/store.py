@@ -1,0 +1,151 @@
+"""What a peer remembers across a crash: one SQLite database (WAL) in its folder.
+
+    meta        boot count
+    checkpoint  one row: round, phase, vectors
+    feeds       for each author the head and the public copy
+    entries     the deltas of the peer's own feed, the newest KEPT_ENTRIES
+
+The privacy ledger (crypto/ledger.py) is a table of the same file. A commit is synced to the disk
+(``synchronous=FULL``): an entry that neighbours may have seen must never be forgotten, or its
+number would be used twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..crypto import canonical
+from ..crypto.errors import StorageError
+from ..gossip.feed import Delta
+from ..gossip.messages import SignedEntry
+from ..gossip.state import Checkpoint, FeedRecord, Phase
+
+KEPT_ENTRIES = 64
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoint (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    round INTEGER NOT NULL, phase TEXT NOT NULL, gamma REAL NOT NULL, trained INTEGER NOT NULL,
+    rolled_back INTEGER NOT NULL,
+    model BLOB NOT NULL, base BLOB NOT NULL, momentum BLOB NOT NULL,
+    proofs BLOB NOT NULL, certificates BLOB NOT NULL, bulletin BLOB
+);
+CREATE TABLE IF NOT EXISTS feeds (
+    author BLOB PRIMARY KEY, entry BLOB NOT NULL, copy BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+"""
+
+
+class Store:
+    """The database of one peer. Raises StorageError when the disk does not do its part."""
+
+    def __init__(self, path: Path, own_key: bytes) -> None:
+        self._path = path
+        self._own_key = own_key
+        with self._guard():
+            self._db = sqlite3.connect(path, timeout=30.0, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the peer's database cannot be used: {error}",
+                where=str(self._path),
+                fix="make room on the disk and check the folder's owner, then start again",
+            ) from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def next_boot(self) -> int:
+        """Count this start; the number never comes again."""
+        with self._guard(), self._db:
+            row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
+            boot = (row[0] if row else 0) + 1
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
+        return int(boot)
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Store a checkpoint; returns when it is on the disk."""
+        with self._guard(), self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO checkpoint VALUES (1,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    checkpoint.round,
+                    checkpoint.phase.value,
+                    checkpoint.gamma,
+                    checkpoint.trained,
+                    checkpoint.rolled_back,
+                    checkpoint.model.tobytes(),
+                    checkpoint.base.tobytes(),
+                    checkpoint.momentum.tobytes(),
+                    canonical.pack(list(checkpoint.proofs)),
+                    canonical.pack(list(checkpoint.certificates)),
+                    checkpoint.bulletin,
+                ),
+            )
+            for record in checkpoint.feeds:
+                self._keep_feed(record)
+
+    def _keep_feed(self, record: FeedRecord) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO feeds VALUES (?,?,?)",
+            (record.author, record.entry.pack(), record.copy.tobytes()),
+        )
+        if record.author == self._own_key and record.delta is not None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO entries VALUES (?,?)",
+                (record.delta.sequence, bytes(record.delta.payload)),
+            )
+            self._db.execute(
+                "DELETE FROM entries WHERE sequence <= ?",
+                (record.delta.sequence - KEPT_ENTRIES,),
+            )
+
+    def load(self) -> tuple[Checkpoint, list[Delta]] | None:
+        """The newest checkpoint and the latest deltas of the own feed; None before the first."""
+        with self._guard():
+            row = self._db.execute("SELECT * FROM checkpoint").fetchone()
+            if row is None:
+                return None
+            feeds = self._db.execute("SELECT author, entry, copy FROM feeds").fetchall()
+            entries = self._db.execute("SELECT * FROM entries ORDER BY sequence").fetchall()
+        return self._checkpoint(row, feeds), [Delta(*entry) for entry in entries]
+
+    def _checkpoint(self, row: tuple[Any, ...], feeds: list[tuple[Any, ...]]) -> Checkpoint:
+        _, round_, phase, gamma, trained, rolled_back, *blobs = row
+        model, base, momentum, proofs, certificates, bulletin = blobs
+        return Checkpoint(
+            round=round_,
+            phase=Phase(phase),
+            gamma=gamma,
+            trained=bool(trained),
+            rolled_back=bool(rolled_back),
+            model=np.frombuffer(model, dtype=np.float32),
+            base=np.frombuffer(base, dtype=np.float32),
+            momentum=np.frombuffer(momentum, dtype=np.float32),
+            proofs=tuple(canonical.unpack(proofs, max_bytes=len(proofs))),
+            certificates=tuple(canonical.unpack(certificates, max_bytes=len(certificates))),
+            bulletin=bulletin,
+            feeds=tuple(
+                FeedRecord(
+                    author=author,
+                    entry=SignedEntry.unpack(entry),
+                    copy=np.frombuffer(copy, dtype=np.int32),
+                )
+                for author, entry, copy in feeds
+            ),
+        )

@@ -1,0 +1,96 @@
+"""``tidings run SCENARIO``: many peers on one laptop."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ...crypto.errors import ConfigError
+from ...peer.clock import local_stamp
+from ..formats import shown
+from ..progress import RunProgress
+from ..report import write_report
+from ..runner import run_scenario
+from ..scenario import bundled, load_scenario
+from ..summary import summarise
+from ..tables import print_comparison, print_summary
+
+
+def run(
+    scenario: Annotated[
+        str | None, typer.Argument(help="A bundled scenario's name, or a TOML file.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="live: real transports; sim: virtual clock, faults.")
+    ] = None,
+    transport: Annotated[
+        str | None, typer.Option(help="Of the live engine: libp2p or memory.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides everything that is chance.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable."),
+    ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Live: each peer in a process of its own.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; runs/NAME-TIME if not given.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="End with one JSON object on standard output.")
+    ] = False,
+) -> None:
+    """Run a scenario: peers with data of their own learn one model together.
+
+    Without an argument, lists the scenarios that come with Tidings.
+    """
+    if scenario is None:
+        _list(json)
+        return
+    overrides = [*(sets or [])]
+    overrides += [f'engine="{engine}"'] if engine else []
+    overrides += [f'transport="{transport}"'] if transport else []
+    overrides += [f"seed={seed}"] if seed is not None else []
+    settings = load_scenario(scenario, tuple(overrides))
+    if processes and settings.engine != "live":
+        raise ConfigError(
+            "only the live engine runs peers as processes", where="--processes", fix="--engine live"
+        )
+    folder = out or Path("runs") / f"{settings.name}-{local_stamp()}"
+    console = Console(stderr=json)
+    console.print(Text(settings.description or settings.name, style="bold"))
+    with RunProgress(console, quiet=json) as progress:
+        folders = run_scenario(settings, folder, progress.watch, processes=processes)
+    summaries = {name: summarise(path) for name, path in folders.items()}
+    report = write_report(folder)
+    alone = len(summaries) == 1
+    if json:
+        objects = {name: summary.as_json() for name, summary in summaries.items()}
+        whole = next(iter(objects.values())) if alone else {"arms": objects}
+        typer.echo(json_format.dumps(whole, allow_nan=False))
+        return
+    if alone:
+        print_summary(console, next(iter(summaries.values())))
+    else:
+        print_comparison(console, summaries)
+    console.print(Text(f"Folder: {shown(str(folder), limit=1000)}"), soft_wrap=True)
+    console.print(Text(f"Report: {shown(str(report), limit=1000)}"), soft_wrap=True)
+
+
+def _list(json: bool) -> None:
+    found = {name: load_scenario(name) for name in bundled()}
+    if json:
+        rows = [{"name": s.name, "description": s.description} for s in found.values()]
+        typer.echo(json_format.dumps(rows))
+        return
+    table = Table("scenario", "engine", "peers", "what it shows", title="Bundled scenarios")
+    for name, one in found.items():
+        table.add_row(name, one.engine, str(one.peers), one.description)
+    Console().print(table)

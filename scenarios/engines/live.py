@@ -1,0 +1,237 @@
+"""The `live` engine: every peer with its real transport on loopback.
+
+Each peer gets a folder like any peer of the real world, made as `tidings network create`,
+`tidings peer init` and `tidings network admit` make it. All run in one process, or, with
+``processes``, each as `tidings peer run` in a process of its own. Either way the engine knows of
+them only what their event logs say.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import anyio
+
+from ...crypto.errors import ConfigError, TidingsError, TransportError
+from ...crypto.identity import Identity, libp2p_peer_id
+from ...crypto.membership import JoinRequest
+from ...crypto.network import NetworkAdmin
+from ...gossip.state import State
+from ...gossip.topology import Topology
+from ...peer.admission import Admission
+from ...peer.assembly import describe_model
+from ...peer.clock import monotonic_time
+from ...peer.config import PeerConfig
+from ...peer.folder import PeerFolder
+from ...peer.launch import opened, root_cause
+from ...peer.learners.spec import build_model
+from ...peer.transports.base import Transport
+from ...peer.transports.memory import MemoryHub, MemoryTransport
+from ..follow import Follower
+from ..run_log import LogLine
+from ..scenario import Scenario
+from ..tally import Tally
+from ..world import shares_of
+
+LOOK_EVERY_S = 0.2
+Watch = Callable[[LogLine], None]
+
+
+def run_live(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool = False) -> str:
+    """Run `scenario` in `folder` until all peers have finished; says how it ended.
+
+    Raises ConfigError when the scenario asks for what only `sim` can do.
+    """
+    if scenario.faults.need_simulation:
+        raise ConfigError(
+            "this scenario's [faults] happen on a simulated network",
+            where=scenario.name,
+            fix="add --engine sim",
+        )
+    if processes and scenario.transport == "memory":
+        raise ConfigError(
+            "peers in processes of their own cannot share memory",
+            where="--processes",
+            fix="use --transport libp2p",
+        )
+    folders = prepare(scenario, folder)
+    referee = Referee(scenario, folders, watch)
+    if processes:
+        return _run_processes(scenario, folders, referee)
+    backend = "trio" if scenario.transport == "libp2p" else "asyncio"
+    try:
+        return anyio.run(_run_together, scenario, folders, referee, backend=backend)
+    except BaseExceptionGroup as group:
+        raise root_cause(group) from None
+
+
+# -- folders -----------------------------------------------------------------------------------
+
+
+def prepare(scenario: Scenario, folder: Path) -> list[PeerFolder]:
+    """Make the network and a folder for each peer, with its share of the data."""
+    model = build_model(scenario.learner)
+    admin = NetworkAdmin.create(
+        folder / "network",
+        scenario.name,
+        scenario.rules.model_dump(mode="json"),
+        describe_model(model, scenario.seed, scenario.rules),
+    )
+    identities = [Identity.generate() for _ in range(scenario.peers)]
+    names = scenario.names()
+    certificates = [
+        admin.admit(JoinRequest.make(name, identity), max_nodes=scenario.peers)
+        for name, identity in zip(names, identities, strict=True)
+    ]
+    with _free_ports(scenario.peers) as ports:
+        addresses = [f"/ip4/127.0.0.1/tcp/{port}" for port in ports]
+    topology = Topology(scenario.rules.topology)
+    folders = []
+    for index, share in enumerate(shares_of(scenario)):
+        peer_path = folder / "peers" / names[index]
+        config = PeerConfig(
+            name=names[index],
+            transport=scenario.transport,
+            listen=addresses[index],
+            peers=tuple(
+                f"{addresses[other]}/p2p/{libp2p_peer_id(identities[other].verify_key)}"
+                for other in topology.all_neighbours(index)
+            ),
+            learner=scenario.learner.model_copy(
+                update={"dataset": "tidings.peer.learners.data:npz", "dataset_args": {"path": "data.npz"}}
+            ),
+            training=scenario.training,
+            privacy=scenario.privacy,
+        )
+        peer = PeerFolder.create(peer_path, config, identities[index])
+        share.save(peer_path / "data.npz")
+        peer.join(
+            Admission(
+                network=admin.network, certificate=certificates[index], bulletin=admin.bulletin
+            )
+        )
+        folders.append(peer)
+    return folders
+
+
+@contextmanager
+def _free_ports(count: int) -> Iterator[list[int]]:
+    """Ports that nobody listens on; held until the block ends, so that they differ."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        yield [one.getsockname()[1] for one in sockets]
+
+
+# -- watching ----------------------------------------------------------------------------------
+
+
+class Referee:
+    """Knows from the event logs when all peers have finished and hold the same copies."""
+
+    def __init__(self, scenario: Scenario, folders: list[PeerFolder], watch: Watch) -> None:
+        self._peers = scenario.peers
+        self._deadline_s = scenario.rules.deadline_s
+        self._follower = Follower([folder.events_file for folder in folders])
+        self._tally = Tally()
+        self._watch = watch
+        self._finished_at: float | None = None
+
+    def look(self) -> str | None:
+        """Read what is new; how the run ended, or None while it goes on."""
+        for line in self._follower.fresh():
+            self._tally.add(line)
+            self._watch(line)
+        peers = self._tally.peers.values()
+        if sum(peer.finished for peer in peers) < self._peers:
+            self._finished_at = None
+            return None
+        if self._finished_at is None:
+            self._finished_at = monotonic_time()
+        if self._tally.copies.verdict(self._tally.name_of).behind == 0:
+            return "finished"
+        # last words are repaired by the next comparison of heads
+        overdue = monotonic_time() - self._finished_at > 3 * self._deadline_s
+        return "finished, but some copies stayed behind" if overdue else None
+
+
+# -- all in one process --------------------------------------------------------------------------
+
+
+async def _run_together(scenario: Scenario, folders: list[PeerFolder], referee: Referee) -> str:
+    hub = MemoryHub()
+
+    def in_memory(state: State) -> Transport:
+        return MemoryTransport(hub, state.me.key, state.may_link)
+
+    transport = in_memory if scenario.transport == "memory" else None
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(opened(folder, transport=transport)) for folder in folders]
+        async with anyio.create_task_group() as tasks:
+            for node in nodes:
+                await tasks.start(node.run)
+            while (outcome := referee.look()) is None:
+                await anyio.sleep(LOOK_EVERY_S)
+            tasks.cancel_scope.cancel()
+    return outcome
+
+
+# -- a process for each --------------------------------------------------------------------------
+
+
+def _run_processes(scenario: Scenario, folders: list[PeerFolder], referee: Referee) -> str:
+    with _started(folders) as processes:
+        while (outcome := referee.look()) is None:
+            for folder, process in zip(folders, processes, strict=True):
+                if process.poll() is not None:
+                    raise _peer_ended(folder, process)
+            time.sleep(LOOK_EVERY_S)
+    return outcome
+
+
+@contextmanager
+def _started(folders: list[PeerFolder]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """`tidings peer run` for each folder; all are ended with the block."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for folder in folders:
+            with (folder.path / "output.txt").open("ab") as output:
+                processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "tidings", "peer", "run", str(folder.path)],
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        env=environment,
+                        start_new_session=True,  # Ctrl-C is ours to pass on
+                    )
+                )
+        yield processes
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _peer_ended(folder: PeerFolder, process: subprocess.Popen[bytes]) -> TidingsError:
+    said = (folder.path / "output.txt").read_text(errors="replace").strip()
+    return TransportError(
+        f"a peer ended by itself with exit code {process.returncode}: {said[-2000:]}",
+        where=str(folder.path),
+        fix=f"run it alone to see more: tidings peer run {folder.path}",
+    )

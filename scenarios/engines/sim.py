@@ -1,0 +1,279 @@
+"""The `sim` engine: every node's protocol core in one process, on a virtual clock.
+
+Deterministic: all chance comes from the scenario's seed, ties in time are broken by the order in
+which things were scheduled, and training happens at the virtual moment at which it ends. Equal
+scenarios give byte-equal event logs. Signatures and seals are real; the noise comes from the
+seed, so a simulated run protects nobody's data.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...gossip import effects as fx
+from ...gossip.core import handle
+from ...gossip.events import Event
+from ...gossip.feed import Delta
+from ...gossip.state import Checkpoint, FeedRecord, Phase, State
+from ..faults import Faults
+from ..liars import Lying
+from ..world import Citizen, World
+
+Sink = Callable[[float, str, Event], None]
+SILENCE_S = 0.5  # how long a broken link goes unnoticed, like a heartbeat's limit
+SETTLE_DEADLINES = 6  # after the last round: time for lost last words to be repaired
+
+
+class Memory:
+    """What a simulated node has on its disk: it survives a crash, nothing else does."""
+
+    def __init__(self) -> None:
+        self._checkpoint: Checkpoint | None = None
+        self._feeds: dict[bytes, FeedRecord] = {}
+        self._deltas: list[Delta] = []
+
+    def keep(self, checkpoint: Checkpoint, own_key: bytes) -> None:
+        """Store a checkpoint, as peer/store.py does."""
+        self._checkpoint = checkpoint
+        for record in checkpoint.feeds:
+            self._feeds[record.author] = record
+            if record.author == own_key and record.delta is not None:
+                self._deltas = [*self._deltas[-63:], record.delta]
+
+    def restore(self, state: State) -> None:
+        """Bring a fresh state to where the stored one was."""
+        if self._checkpoint is not None:
+            # the newest record of every author, not only of those in the last checkpoint
+            stored = replace(self._checkpoint, feeds=tuple(self._feeds.values()))
+            state.restore(stored, self._deltas)
+
+
+@dataclass(slots=True)
+class SimNode:
+    """One simulated peer."""
+
+    citizen: Citizen
+    state: State
+    memory: Memory
+    lying: Lying | None
+    boot: int = 1
+    alive: bool = True
+    timers: dict[str, int] = field(default_factory=dict)
+
+
+class Simulation:
+    """Runs the nodes of a world until all have finished and settled."""
+
+    def __init__(self, world: World, faults: Faults, sink: Sink) -> None:
+        self._world = world
+        self._faults = faults
+        self._sink = sink
+        self._now = 0.0
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._rng = np.random.default_rng([world.seed, 0xFA17])
+        self._arrivals: dict[tuple[int, int], float] = {}
+        self._up: set[tuple[int, int]] = set()
+        liars = {liar.node: liar for liar in faults.liars}
+        self.nodes = [
+            SimNode(
+                citizen=citizen,
+                state=world.state_of(citizen, boot=1),
+                memory=Memory(),
+                lying=Lying(liars[citizen.index], world) if citizen.index in liars else None,
+            )
+            for citizen in world.citizens
+        ]
+        self._by_key = {node.state.me.key: node for node in self.nodes}
+        pace = np.random.default_rng([world.seed, 0x9ACE]).random(len(self.nodes))
+        self._train_s = [faults.train_s * (1.0 + faults.straggle * p) for p in pace]
+
+    @property
+    def now(self) -> float:
+        """The virtual time, in seconds."""
+        return self._now
+
+    # -- the clock ---------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Run to the end; says how it ended: "finished" or "stalled"."""
+        for node in self.nodes:
+            self._at(0.0, lambda node=node: self._give(node, fx.Started()))
+            for other in node.state.topology.all_neighbours(node.citizen.index):
+                if other > node.citizen.index:
+                    self._at(0.0, lambda a=node.citizen.index, b=other: self._join(a, b))
+        self._plan_faults()
+        rules = self._world.scenario.rules
+        limit = rules.rounds * (rules.deadline_s + max(self._train_s)) + self._last_fault() + 60.0
+        settle_by: float | None = None
+        while self._queue:
+            at, _, action = heapq.heappop(self._queue)
+            if at > limit or (settle_by is not None and at > settle_by):
+                break
+            self._now = at
+            action()
+            if settle_by is None and self._all_finished():
+                settle_by = self._now + SETTLE_DEADLINES * rules.deadline_s
+            moment_over = not self._queue or self._queue[0][0] > self._now
+            if settle_by is not None and moment_over and self._settled():
+                return "finished"
+        return "finished" if self._all_finished() else "stalled"
+
+    def _at(self, time: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (time, next(self._order), action))
+
+    def _last_fault(self) -> float:
+        ends = [cut.to_s for cut in self._faults.cuts]
+        ends += [crash.at_s + crash.for_s for crash in self._faults.crashes]
+        return max(ends, default=0.0)
+
+    def _all_finished(self) -> bool:
+        quiet = (Phase.FINISHED, Phase.OBSERVING)
+        return self._now >= self._last_fault() and all(
+            node.alive and node.state.phase in quiet for node in self.nodes
+        )
+
+    def _settled(self) -> bool:
+        """Whether every follower holds what every author published, liars apart."""
+        return all(
+            feed.sequence == self._by_key[author].state.own.sequence
+            for node in self.nodes
+            for author, feed in node.state.feeds.items()
+            if not node.state.excluded(author)
+            and self._by_key[author].lying is None
+            and author != node.state.me.key
+        )
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    def _give(self, node: SimNode, event: fx.Input) -> None:
+        if not node.alive:
+            return
+        effects = handle(node.state, event, self._now)
+        if node.lying is not None:
+            effects = node.lying.twist(node.state, effects)
+        for effect in effects:
+            self._carry_out(node, effect)
+
+    def _carry_out(self, node: SimNode, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Record():
+                self._sink(self._now, node.citizen.name, effect.event)
+            case fx.Send():
+                self._post(node, effect.to, effect.frame)
+            case fx.Broadcast():
+                for link in effect.to:
+                    self._post(node, link, effect.frame)
+            case fx.SetTimer():
+                self._set_timer(node, effect)
+            case fx.Keep():
+                node.memory.keep(effect.checkpoint, node.state.me.key)
+            case fx.Train():
+                end = self._now + self._train_s[node.citizen.index]
+                self._at(end, lambda: self._train(node, node.boot, effect))
+            case fx.Evaluate():
+                answer = node.citizen.trainer.evaluate(effect)
+                self._at(self._now, lambda: self._give(node, answer))
+            case fx.Disconnect():
+                other = self._by_key[effect.link]
+                self._at(
+                    self._now,
+                    lambda: self._part(node.citizen.index, other.citizen.index, effect.why),
+                )
+
+    def _train(self, node: SimNode, boot: int, job: fx.Train) -> None:
+        if node.alive and node.boot == boot:  # a crash ends training
+            self._give(node, node.citizen.trainer.train(job))
+
+    def _set_timer(self, node: SimNode, timer: fx.SetTimer) -> None:
+        version = next(self._order)
+        node.timers[timer.timer] = version
+
+        def fire() -> None:
+            if node.timers.get(timer.timer) == version:  # not moved, not forgotten in a crash
+                self._give(node, fx.TimerFired(timer=timer.timer))
+
+        self._at(timer.at, fire)
+
+    # -- the network -------------------------------------------------------------------------
+
+    def _post(self, sender: SimNode, link: bytes, frame: fx.Frame) -> None:
+        receiver = self._by_key[link]
+        a, b = sender.citizen.index, receiver.citizen.index
+        if self._rng.random() < self._faults.loss:
+            return
+        delay = self._faults.delay_s + self._faults.jitter_s * self._rng.random()
+        # links keep the order of their frames, as a stream does
+        arrival = max(self._now + delay, self._arrivals.get((a, b), 0.0))
+        self._arrivals[a, b] = arrival
+        copy, boot = bytes(frame), receiver.boot
+
+        def arrive() -> None:
+            if receiver.boot == boot and not self._cut_apart(a, b):
+                self._give(receiver, fx.Received(link=sender.state.me.key, frame=copy))
+
+        self._at(arrival, arrive)
+
+    def _cut_apart(self, a: int, b: int) -> bool:
+        return any(
+            cut.separates(a, b) for cut in self._faults.cuts if cut.from_s <= self._now < cut.to_s
+        )
+
+    def _join(self, a: int, b: int) -> None:
+        pair = (min(a, b), max(a, b))
+        one, other = self.nodes[a], self.nodes[b]
+        possible = one.alive and other.alive and not self._cut_apart(a, b)
+        if possible and pair not in self._up:
+            self._up.add(pair)
+            self._give(one, fx.NeighbourUp(link=other.state.me.key))
+            self._give(other, fx.NeighbourUp(link=one.state.me.key))
+
+    def _part(self, a: int, b: int, why: str) -> None:
+        pair = (min(a, b), max(a, b))
+        if pair in self._up:
+            self._up.remove(pair)
+            for node, gone in ((a, b), (b, a)):
+                key = self.nodes[gone].state.me.key
+                self._give(self.nodes[node], fx.NeighbourDown(link=key, why=why))
+
+    # -- faults ------------------------------------------------------------------------------
+
+    def _plan_faults(self) -> None:
+        for crash in self._faults.crashes:
+            self._at(crash.at_s, lambda c=crash: self._crash(c.node))
+            self._at(crash.at_s + crash.for_s, lambda c=crash: self._restart(c.node))
+        for cut in self._faults.cuts:
+            self._at(cut.from_s + SILENCE_S, self._notice_cuts)
+            self._at(cut.to_s, self._join_all)
+
+    def _notice_cuts(self) -> None:
+        for a, b in sorted(self._up):
+            if self._cut_apart(a, b):
+                self._part(a, b, "silent")
+
+    def _join_all(self) -> None:
+        for node in self.nodes:
+            for other in node.state.topology.all_neighbours(node.citizen.index):
+                self._join(node.citizen.index, other)
+
+    def _crash(self, index: int) -> None:
+        node = self.nodes[index]
+        node.alive = False
+        node.timers.clear()
+        for a, b in sorted(pair for pair in self._up if index in pair):
+            self._part(a, b, "the connection was reset")
+
+    def _restart(self, index: int) -> None:
+        node = self.nodes[index]
+        node.boot += 1
+        node.state = self._world.state_of(node.citizen, boot=node.boot)
+        node.memory.restore(node.state)
+        node.alive = True
+        self._give(node, fx.Started())
+        for other in node.state.topology.all_neighbours(index):
+            self._join(index, other)

@@ -1,0 +1,126 @@
+"""A scenario file: who learns what, on which data, by which rules, and what goes wrong."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..crypto.errors import ConfigError
+from ..crypto.privacy_settings import PrivacySettings
+from ..gossip.rules import Rules
+from ..peer.config import Name
+from ..peer.learners.base import TrainingPlan
+from ..peer.learners.spec import LearnerConfig
+from ..peer.settings_files import apply_sets, check_settings, parse_toml, read_toml
+from .faults import Faults
+from .partitions import PartitionRule
+
+Arm = Literal["gossip", "local", "pooled"]
+
+
+class TaskConfig(BaseModel):
+    """The data set that is shared out; ``dataset`` is ``package.module:function``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = "tidings.scenarios.tasks:digits"
+    dataset_args: dict[str, Any] = {}
+
+
+class Scenario(BaseModel):
+    """What ``tidings run`` carries out.
+
+    ``seed`` decides everything that is chance: data split, partition, initial model, batches,
+    and, in the simulator, noise, delays and keys. ``arms`` runs the same scenario several ways
+    and compares them: peers that gossip, each peer alone, and one learner with all the data.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    description: str = ""
+    peers: int = Field(default=10, ge=1, le=10_000)
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    engine: Literal["live", "sim"] = "live"
+    transport: Literal["libp2p", "memory"] = "libp2p"
+    arms: tuple[Arm, ...] = ("gossip",)
+    task: TaskConfig = TaskConfig()
+    partition: PartitionRule = PartitionRule()
+    learner: LearnerConfig
+    training: TrainingPlan = TrainingPlan()
+    privacy: PrivacySettings = PrivacySettings()
+    rules: Rules = Rules()
+    faults: Faults = Faults()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scenario:
+        if self.rules.topology.nodes != self.peers:
+            raise ValueError(
+                f"rules.topology.nodes is {self.rules.topology.nodes}, peers is {self.peers}; "
+                "leave topology.nodes out"
+            )
+        strangers = sorted(node for node in self.faults.nodes() if node >= self.peers)
+        if strangers:
+            raise ValueError(f"[faults] names node {strangers[0]}; there are 0..{self.peers - 1}")
+        if not self.arms or len(set(self.arms)) != len(self.arms):
+            raise ValueError("arms must name each way to run once, and at least one")
+        return self
+
+    def names(self) -> list[str]:
+        """The peers' names, by node number."""
+        width = len(str(self.peers - 1))
+        return [f"peer-{index:0{width}d}" for index in range(self.peers)]
+
+
+def bundled() -> dict[str, str]:
+    """The scenario files that come with the package: name -> TOML text."""
+    folder = resources.files(__package__) / "bundled"
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    }
+
+
+def load_scenario(name_or_path: str, sets: tuple[str, ...] = ()) -> Scenario:
+    """The bundled scenario of that name, or the one in that file, with ``--set`` overrides.
+
+    Raises ConfigError: no such scenario, or a file that does not fit.
+    """
+    texts = bundled()
+    if name_or_path in texts:
+        where = f"bundled scenario '{name_or_path}'"
+        mapping = parse_toml(texts[name_or_path], where=where)
+    elif Path(name_or_path).suffix == ".toml" or "/" in name_or_path:
+        where = name_or_path
+        mapping = read_toml(Path(name_or_path))
+    else:
+        near = difflib.get_close_matches(name_or_path, texts, n=1)
+        raise ConfigError(
+            f"there is no scenario '{name_or_path}'",
+            fix=f"did you mean '{near[0]}'?" if near else f"bundled ones: {', '.join(texts)}",
+        )
+    mapping = apply_sets(mapping, sets)
+    _fill_in(mapping)
+    if sets:
+        where = f"{where} with --set {' '.join(sets)}"
+    return check_settings(Scenario, mapping, where=where)
+
+
+def _fill_in(mapping: dict[str, Any]) -> None:
+    """What follows from other settings, so that nobody has to write it twice."""
+    topology = _table(_table(mapping, "rules"), "topology")
+    topology.setdefault("nodes", mapping.get("peers", 10))
+    # noise is paid for step by step, so under DP-SGD one large step a round is the best use of it
+    private = _table(mapping, "privacy").get("mode", "record") == "record"
+    _table(mapping, "training").setdefault("local_steps", 1 if private else 5)
+
+
+def _table(mapping: dict[str, Any], name: str) -> dict[str, Any]:
+    table = mapping.setdefault(name, {})
+    # what is not a table is left for the check, which says so
+    return table if isinstance(table, dict) else {}

@@ -1,0 +1,161 @@
+"""What a scenario is made of before anything runs: a network, its members, their data.
+
+Everything follows from the scenario's seed. The `live` engine writes it into peers' folders and
+then uses what is in them; the `sim` engine keeps it in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..crypto.digest import digest
+from ..crypto.errors import ConfigError
+from ..crypto.identity import Identity
+from ..crypto.integer_noise import SecureStream
+from ..crypto.ledger import Ledger
+from ..crypto.membership import Bulletin, Certificate, GroupKey, JoinRequest
+from ..crypto.network import NetworkFile
+from ..gossip.grid import GridVector
+from ..gossip.state import State
+from ..peer.assembly import describe_model, genesis_of, make_state, make_trainer
+from ..peer.learners.data import Dataset
+from ..peer.learners.spec import LearnerConfig, build_learner, build_model, load_dataset
+from ..peer.training import Trainer
+from .scenario import Scenario
+
+Entropy = Callable[[int], bytes]
+
+
+def seeded_entropy(seed: int, *purpose: str | int) -> Entropy:
+    """Bytes that follow from the seed: for simulations alone, they protect nothing."""
+    parts = [str(part).encode() for part in (seed, *purpose)]
+    return SecureStream(digest("simulation", *parts)).bytes
+
+
+def shares_of(scenario: Scenario) -> list[Dataset]:
+    """Each peer's data set, by the scenario's task, partition and seed."""
+    arguments = {"seed": scenario.seed, **scenario.task.dataset_args}
+    task = LearnerConfig(
+        kind="softmax",
+        features=1,
+        classes=2,
+        dataset=scenario.task.dataset,
+        dataset_args=arguments,
+    )
+    whole = load_dataset(task)
+    rng = np.random.default_rng([scenario.seed, 0xDA7A])
+    rows = scenario.partition.divide(whole.train_y, scenario.peers, rng)
+    return [whole.share(part) for part in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citizen:
+    """A simulated member: its keys, its place, and its learner behind the privacy gate."""
+
+    index: int
+    name: str
+    identity: Identity
+    certificate: Certificate
+    trainer: Trainer = field(repr=False)
+
+
+class World:
+    """A network in memory with all its members, made from a scenario."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.seed = scenario.seed
+        model = build_model(scenario.learner)
+        self.genesis: GridVector = genesis_of(model, scenario.seed, scenario.rules)
+        root = Identity.generate(seeded_entropy(self.seed, "root"))
+        self.network = NetworkFile(
+            name=scenario.name,
+            root_key=root.verify_key,
+            rules=scenario.rules.model_dump(mode="json"),
+            model=describe_model(model, scenario.seed, scenario.rules),
+        )
+        network_id = self.network.network_id
+        identities = [
+            Identity.generate(seeded_entropy(self.seed, "identity", index))
+            for index in range(scenario.peers)
+        ]
+        self.certificates = [
+            Certificate.issue(root, JoinRequest.make(name, identity), network_id, index)
+            for index, (name, identity) in enumerate(
+                zip(scenario.names(), identities, strict=True)
+            )
+        ]
+        self.group_key = GroupKey.generate(1, seeded_entropy(self.seed, "group"))
+        self.bulletin = Bulletin.issue(
+            root,
+            network_id=network_id,
+            serial=1,
+            members=self.certificates,
+            revoked=(),
+            key=self.group_key,
+            entropy=seeded_entropy(self.seed, "boxes"),
+        )
+        self.citizens = [
+            Citizen(
+                index=index,
+                name=certificate.name,
+                identity=identity,
+                certificate=certificate,
+                trainer=self._trainer(index, share),
+            )
+            for index, (identity, certificate, share) in enumerate(
+                zip(identities, self.certificates, shares_of(scenario), strict=True)
+            )
+        ]
+
+    def _trainer(self, index: int, share: Dataset) -> Trainer:
+        scenario = self.scenario
+        return make_trainer(
+            build_learner(scenario.learner, dataset=share),
+            privacy=scenario.privacy,
+            plan=scenario.training,
+            rules=scenario.rules,
+            ledger=Ledger(None),
+            entropy=seeded_entropy(self.seed, "noise", index),
+        )
+
+    def state_of(self, citizen: Citizen, *, boot: int) -> State:
+        """The core's state of a member that starts for the ``boot``-th time."""
+        return make_state(
+            identity=citizen.identity,
+            certificate=citizen.certificate,
+            bulletin=self.bulletin,
+            root_key=self.network.root_key,
+            rules=self.scenario.rules,
+            genesis=self.genesis,
+            plan=self.scenario.training,
+            samples=citizen.trainer.learner.samples,
+            entropy=seeded_entropy(self.seed, "nonces", citizen.index, boot),
+            boot=boot,
+            certificates=self.certificates,
+        )
+
+
+def arm_of(scenario: Scenario, arm: str) -> Scenario:
+    """The scenario run one way: peers that gossip, each alone, or one learner with all the data."""
+    if arm == "gossip":
+        return scenario.model_copy(update={"arms": ("gossip",)})
+    topology = scenario.rules.topology
+    if arm == "local":
+        topology = topology.model_copy(update={"kind": "none", "edges": ()})
+        peers = scenario.peers
+    elif arm == "pooled":
+        topology = topology.model_copy(update={"kind": "none", "edges": (), "nodes": 1})
+        peers = 1
+    else:
+        raise ConfigError(f"there is no arm '{arm}'", fix="arms are gossip, local and pooled")
+    return scenario.model_copy(
+        update={
+            "arms": (arm,),
+            "peers": peers,
+            "rules": scenario.rules.model_copy(update={"topology": topology}),
+        }
+    )
