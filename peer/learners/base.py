@@ -16,12 +16,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...crypto.digest import digest
+from ...gossip.grid import FloatVector
 
 if TYPE_CHECKING:
     from ...crypto.privacy import Session
 
-FloatVector: TypeAlias = NDArray[np.float32]
-"""All parameters of a model in one vector, float32 (P,)."""
+__all__ = [
+    "Evaluation",
+    "FloatVector",
+    "Learner",
+    "Model",
+    "Rows",
+    "TrainingPlan",
+    "shape_fingerprint",
+]
 
 Rows: TypeAlias = NDArray[np.int64]
 """Numbers of training records, int64 (B,)."""
@@ -74,6 +82,14 @@ class Learner(Model, Protocol):
     @property
     def samples(self) -> int:
         """The number of training records."""
+        ...
+
+    def prepare(self, *, per_example: bool) -> None:
+        """Makes sure, before a peer starts, that ``train`` will work.
+
+        ``per_example`` is true in privacy mode "record". Raises ConfigError, for instance for
+        batch norm, which lets the records of a batch influence each other.
+        """
         ...
 
     def train(

@@ -92,6 +92,22 @@ def npz(path: str) -> Dataset:
         raise ConfigError(error.what, where=path, fix=error.fix) from error
 
 
+def check_labels(name: str, labels: NDArray[np.int64], classes: int) -> None:
+    """Raises ConfigError unless all ``labels``, of any shape, are in 0..classes-1."""
+    wrong = np.flatnonzero(
+        ((labels < 0) | (labels >= classes)).reshape(len(labels), -1).any(axis=1)
+    )
+    if wrong.size:
+        record = labels[wrong[0]].ravel()
+        bad = record[(record < 0) | (record >= classes)][0]
+        raise ConfigError(
+            f"{name} holds the label {bad} in record {wrong[0]}; the model knows the classes "
+            f"0 to {classes - 1}",
+            where="dataset",
+            fix="number the classes from 0, or make a model with more outputs",
+        )
+
+
 def _read(path: str) -> dict[str, NDArray[Any]]:
     """All arrays in an .npz file by name; a single array (.npy) has no name."""
     try:
