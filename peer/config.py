@@ -1,0 +1,107 @@
+"""What the owner of a peer (``peer.toml``) and the creator of a network may choose."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ..crypto.errors import Malformed, TransportError
+from ..crypto.identity import peer_id_to_verify_key
+from ..crypto.privacy_settings import PrivacySettings
+from ..gossip.rules import Rules
+from .learners.base import TrainingPlan
+from .learners.spec import LearnerConfig
+from .transports.addresses import parse
+
+
+def check_name(name: str) -> str:
+    """``name``, which can be part of a file's name. Raises ValueError when it cannot be."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(
+            f"'{name}' is no name: write 1 to 64 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or a digit"
+        )
+    return name
+
+
+def _check_listen(address: str) -> str:
+    if _dial_target(address) is not None:
+        raise ValueError(f"'{address}' names a peer; write the part before /p2p/")
+    return address
+
+
+def _check_peer(address: str) -> str:
+    if _dial_target(address) is None:
+        raise ValueError(
+            f"'{address}' does not say whose address it is; "
+            "add /p2p/ and the peer id that `tidings peer status` shows there"
+        )
+    return address
+
+
+def _dial_target(text: str) -> bytes | None:
+    """The verify key at the end of a multiaddr, None when it ends with the port.
+
+    Raises ValueError unless it is ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT[/p2p/PEER-ID]``.
+    """
+    try:
+        address = parse(text)
+        if address.kind == "ip4":
+            ipaddress.IPv4Address(address.host)
+        elif address.kind == "ip6":
+            ipaddress.IPv6Address(address.host)
+    except TransportError:
+        raise ValueError(f"'{text}' is no address of the form /ip4/192.0.2.7/tcp/4001") from None
+    except ValueError as error:
+        raise ValueError(f"'{text}' is no address: {error}") from None
+    if address.peer_id is None:
+        return None
+    try:
+        return peer_id_to_verify_key(address.peer_id)
+    except Malformed as error:
+        raise ValueError(f"'{text}' ends badly: {error.what}") from None
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+"""Of a peer or a network; it becomes part of file names."""
+
+
+class PeerConfig(BaseModel):
+    """``peer.toml``: one peer's own choices. What all members do alike is in the network file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    transport: Literal["libp2p", "memory"] = "libp2p"
+    listen: Annotated[str, AfterValidator(_check_listen)] = "/ip4/127.0.0.1/tcp/0"
+    peers: tuple[Annotated[str, AfterValidator(_check_peer)], ...] = ()
+    learner: LearnerConfig
+    training: TrainingPlan = TrainingPlan()
+    privacy: PrivacySettings = PrivacySettings()
+    seed: int | None = Field(default=None, ge=0)
+
+    def addresses(self) -> dict[bytes, list[str]]:
+        """Where the known peers can be reached: verify key -> multiaddrs, in the file's order."""
+        known: dict[bytes, list[str]] = {}
+        for address in self.peers:
+            key = _dial_target(address)
+            assert key is not None  # checked when the file was read
+            known.setdefault(key, []).append(address)
+        return known
+
+
+class NetworkConfig(BaseModel):
+    """What ``tidings network create`` is told: a name, the rules, and the model they all train.
+
+    ``seed`` picks the initial model, which every member starts from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    rules: Rules = Rules()
+    learner: LearnerConfig
+    seed: int = Field(default=0, ge=0)
