@@ -1,0 +1,41 @@
+"""`tidings network create`: a new network, its rules, its model and its root key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def create(
+    folder: Annotated[Path, typer.Argument(help="Folder to make for the network's owner.")],
+    config: Annotated[
+        Path, typer.Option(help="TOML with name, seed, [rules] and the [learner]'s model.")
+    ],
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting.")
+    ] = None,
+) -> None:
+    """Make a network: the file that describes it, and the key that admits its members."""
+    from ...crypto.network import NetworkAdmin
+    from ..assembly import describe_model
+    from ..config import NetworkConfig
+    from ..learners.spec import build_model
+    from ..settings_files import read_settings
+
+    settings = read_settings(NetworkConfig, config, sets or [])
+    model = describe_model(build_model(settings.learner), settings.seed, settings.rules)
+    admin = NetworkAdmin.create(
+        folder, settings.name, settings.rules.model_dump(mode="json"), model
+    )
+    network = admin.network
+    typer.echo(
+        f"Made the network '{network.name}' ({network.network_id.hex()}) in {folder}\n"
+        f"  a model of {model['parameters']:,} parameters, "
+        f"{settings.rules.topology.nodes} nodes, {settings.rules.rounds} rounds\n"
+        f"  {folder / 'network.json'}: its description, for everybody\n"
+        f"  {folder / 'root.key'}: the key that admits and revokes; keep it offline\n"
+        "Next: for each peer, with the request that `tidings peer init` made,\n"
+        f"  tidings network admit {folder} NAME.request"
+    )

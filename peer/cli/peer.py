@@ -1,0 +1,19 @@
+"""`tidings peer ...`: the commands of one peer."""
+
+from __future__ import annotations
+
+import typer
+
+from .bare import help_when_bare
+from .peer_init import init
+from .peer_join import join
+from .peer_run import run
+from .peer_status import status
+
+peer = typer.Typer(
+    callback=help_when_bare,
+    invoke_without_command=True,
+    help="Make, run and look at one peer.",
+)
+for verb in (init, join, run, status):
+    peer.command()(verb)

@@ -1,0 +1,96 @@
+"""`tidings peer init`: a new peer with a key of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_TEMPLATE = """\
+# One peer's own choices. What all members of a network do alike (rounds, topology, compression)
+# is in the network file, and is not set here.
+
+name = "{name}"
+
+# Where other peers reach this one. 127.0.0.1 is this machine alone; name the address of a network
+# card to be reached from elsewhere. Port 0 takes any free port.
+listen = "/ip4/127.0.0.1/tcp/0"
+
+# Neighbours whose addresses are known, each with its peer id (`tidings peer status` shows it).
+peers = [
+    # "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...",
+]
+
+# What is learned, and from which data. Names are "package.module:object".
+[learner]
+{learner}
+# How much is trained in a round.
+[training]
+local_steps = 5
+batch_size = 32
+learning_rate = 0.1
+
+# Who is protected ("record": each training example; "peer": all data of this peer together;
+# "none"), and the budget for everything that this peer ever releases.
+[privacy]
+mode = "record"
+epsilon = 8.0
+delta = 1e-5
+clip_norm = 1.0
+sampling_rate = 0.25
+"""
+
+_LEARNER = """\
+kind = "softmax"
+features = 64
+classes = 10
+dataset = "tidings.peer.learners.data:npz"
+
+[learner.dataset_args]
+path = "data.npz"  # arrays train_x, train_y, test_x, test_y
+"""
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make for the peer.")],
+    name: Annotated[str, typer.Option(help="The peer's name: letters, digits, '.', '_', '-'.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Settings to start from (TOML, as peer.toml).")
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting.")
+    ] = None,
+) -> None:
+    """Make a peer: a secret key, its settings, and a request to join a network."""
+    from ...crypto.files import write_new
+    from ...crypto.identity import Identity, short_id
+    from ...crypto.membership import JoinRequest
+    from ..config import PeerConfig
+    from ..folder import PeerFolder
+    from ..settings_files import apply_sets, check_settings, parse_toml, read_toml, to_toml
+
+    where = str(config) if config is not None else "the new peer.toml"
+    text = _TEMPLATE.format(name=name, learner=_LEARNER)
+    given = read_toml(config) if config is not None else parse_toml(text, where=where)
+    overridden = apply_sets({**given, "name": name}, sets or [])
+    settings = check_settings(PeerConfig, overridden, where=where)
+    if config is not None or sets:
+        text = to_toml(settings)
+
+    identity = Identity.generate()
+    made = PeerFolder.create(folder, settings, identity, text=text)
+    request = made.path / f"{settings.name}.request"
+    write_new(request, JoinRequest.make(settings.name, identity).to_bytes())
+
+    typer.echo(
+        f"Made the peer '{settings.name}' ({short_id(identity.verify_key)}) in {folder}\n"
+        f"  {made.config_file}: its settings; look at [learner] first\n"
+        f"  {made.identity_file}: its secret key; never give it away, never copy it\n"
+        "Next:\n"
+        f"  1. send {request} to the owner of the network, who runs\n"
+        f"       tidings network admit NETWORK-FOLDER {request.name}\n"
+        f"     and sends back {settings.name}.admission\n"
+        f"  2. tidings peer join {folder} {settings.name}.admission\n"
+        f"  3. tidings peer run {folder}"
+    )

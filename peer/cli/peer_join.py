@@ -1,0 +1,27 @@
+"""`tidings peer join`: a peer becomes a member, or hears of new members and revocations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def join(
+    folder: Annotated[Path, typer.Argument(help="The peer's folder.")],
+    admission: Annotated[Path, typer.Argument(help="The file from the network's owner.")],
+) -> None:
+    """Take up an admission: check that it is for this peer, and keep it in its folder."""
+    from ..admission import Admission
+    from ..folder import PeerFolder
+
+    peer = PeerFolder.open(folder)
+    given = Admission.load(admission, peer.identity())
+    with peer.running():
+        peer.join(given)
+    typer.echo(
+        f"'{given.certificate.name}' is member {given.certificate.index} of the network "
+        f"'{given.network.name}' ({given.network.network_id.hex()})\n"
+        f"Next: tidings peer run {folder}"
+    )
