@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from nacl.bindings import randombytes_buf_deterministic
@@ -111,6 +112,7 @@ def integer_gaussian(stream: SecureStream, sigma: float, n: int) -> NDArray[np.i
     return (drawn + 1) >> 1
 
 
+@lru_cache(maxsize=64)
 def _block_thresholds(scale: float, width: float) -> NDArray[np.uint64]:
     """Cumulative probabilities, times 2^64, of the blocks [k width, (k + 1) width) of |X|.
 

@@ -25,5 +25,6 @@ class PrivacySettings(BaseModel):
     epsilon: float = Field(default=8.0, gt=0)
     delta: float = Field(default=1e-5, gt=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
-    noise_multiplier: float | None = Field(default=None, gt=0)
+    # less than 0.05 hides nobody, and its loss distribution no longer fits into memory
+    noise_multiplier: float | None = Field(default=None, ge=0.05, le=1e6)
     sampling_rate: float = Field(default=0.25, gt=0, le=1)

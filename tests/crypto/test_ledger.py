@@ -267,8 +267,7 @@ def test_a_full_disk_is_a_clear_error_and_nothing_is_half_written(tmp_path: Path
     pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
     ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageError, match="the disk is full") as caught:
-        for round in range(200):
-            before.append(put(ledger, round))
+        before.extend(put(ledger, round) for round in range(200))
     assert caught.value.exit_code == 4
     assert str(path) in str(caught.value)
     assert ledger.entries() == before
