@@ -5,6 +5,8 @@ A frame is never empty: a length of zero is a heartbeat, which only says that th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ...crypto.errors import OverLong
 
 HEADER_BYTES = 4
@@ -22,14 +24,13 @@ class FrameParser:
         self._max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes and return the frames that they complete.
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Take the next bytes and give the frames that they complete.
 
-        Raises ``OverLong`` as soon as a length above the limit is announced, before any byte of
-        that frame is kept. Nothing can be fed after that.
+        Raises ``OverLong`` after the frames before it, as soon as a length above the limit is
+        announced and before any byte of that frame is kept. Nothing can be fed after that.
         """
         self._buffer += chunk
-        frames = []
         while len(self._buffer) >= HEADER_BYTES:
             size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
             if size > self._max_frame_bytes:
@@ -40,8 +41,8 @@ class FrameParser:
             end = HEADER_BYTES + size
             if len(self._buffer) < end:
                 break
-            if size:
-                with memoryview(self._buffer) as view:
-                    frames.append(bytes(view[HEADER_BYTES:end]))
+            with memoryview(self._buffer) as view:
+                frame = bytes(view[HEADER_BYTES:end])
             del self._buffer[:end]
-        return frames
+            if frame:
+                yield frame

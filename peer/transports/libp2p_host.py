@@ -147,7 +147,7 @@ async def open_host(
         connection_config=ConnectionConfig(
             max_connections=limits.max_connections,
             high_watermark=limits.max_connections,
-            low_watermark=0,  # the swarm shall not look for company by itself
+            low_watermark=0,  # the peerstore stays empty: the swarm dials nobody by itself
             min_connections=0,
             inbound_upgrade_timeout=limits.handshake_s,
             outbound_upgrade_timeout=limits.handshake_s,

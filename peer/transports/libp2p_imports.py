@@ -67,7 +67,9 @@ def _hush() -> None:
     # It writes to the root logger here, which would set up logging for the whole program.
     swarm_connection.logging = logging.getLogger("libp2p.network.connection.swarm_connection")
     if "LIBP2P_DEBUG" not in os.environ:
-        logging.getLogger("libp2p").setLevel(logging.CRITICAL + 1)
+        top = logging.getLogger("libp2p")
+        top.setLevel(logging.CRITICAL + 1)
+        top.addHandler(logging.NullHandler())  # for the modules that set a level of their own
 
 
 _hush()

@@ -1,0 +1,624 @@
+"""The libp2p transport keeps the promises of ``Transport``, and the traps of libp2p stay shut."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+
+import anyio
+import pytest
+import trio
+from libp2p.network.exceptions import SwarmException
+from libp2p.protocol_muxer.exceptions import MultiselectClientError
+from libp2p.stream_muxer.yamux import yamux
+from nacl.signing import SigningKey
+
+from tidings.crypto.errors import TransportError
+from tidings.peer.transports.addresses import parse
+from tidings.peer.transports.base import Delivery, Frame, LinkDown, LinkUp
+from tidings.peer.transports.framing import header
+from tidings.peer.transports.libp2p_host import abort, open_host, peer_id
+from tidings.peer.transports.libp2p_imports import Multiaddr, MultiselectCommunicator
+from tidings.peer.transports.libp2p_tcp import Socket, bind
+from tidings.peer.transports.libp2p_transport import PROTOCOL, Libp2pTransport
+from tidings.peer.transports.limits import Limits
+
+LOOPBACK = "/ip4/127.0.0.1/tcp/0"
+QUICK = Limits(
+    heartbeat_s=0.2, silence_s=1.0, backoff_min_s=0.05, backoff_max_s=0.2, handshake_s=2, dial_s=2
+)
+
+
+def key_of(seed: bytes) -> bytes:
+    return bytes(SigningKey(seed).verify_key)
+
+
+# In the order of their keys: of any two, the earlier one dials.
+SEEDS = sorted((bytes([n]) * 32 for n in range(1, 11)), key=key_of)
+SMALL, LARGE = SEEDS[0], SEEDS[-1]
+
+
+@pytest.fixture
+def anyio_backend():
+    return "trio"
+
+
+pytestmark = pytest.mark.anyio
+
+
+def everybody(key: bytes) -> bool:
+    return True
+
+
+@dataclass
+class Peer:
+    transport: Libp2pTransport
+    key: bytes
+    addresses: list[str] = field(default_factory=list)
+    seen: list[Delivery] = field(default_factory=list)
+    gate: trio.Event | None = None
+
+    async def deliver(self, delivery: Delivery) -> None:
+        if self.gate is not None and isinstance(delivery, Frame):
+            await self.gate.wait()
+        self.seen.append(delivery)
+
+    async def until(self, condition: Callable[[list[Delivery]], bool], within_s: float = 8) -> None:
+        with trio.fail_after(within_s):
+            while not condition(self.seen):
+                await trio.sleep(0.005)
+
+    async def linked(self, within_s: float = 8) -> None:
+        """Wait until the last that was said of links is that one is up."""
+        await self.until(lambda seen: bool(self.links()) and self.links()[-1] == "up", within_s)
+
+    def links(self) -> list[str]:
+        names = {LinkUp: "up", LinkDown: "down"}
+        return [names[type(d)] for d in self.seen if not isinstance(d, Frame)]
+
+    def frames(self) -> list[bytes]:
+        return [d.data for d in self.seen if isinstance(d, Frame)]
+
+    def why(self) -> list[str]:
+        return [d.why for d in self.seen if isinstance(d, LinkDown)]
+
+    @property
+    def host(self):
+        return self.transport._host
+
+    def connections(self) -> int:
+        return self.host.get_network().get_total_connections()
+
+
+@asynccontextmanager
+async def running(
+    *seeds: bytes, limits: Limits = QUICK, accept=everybody
+) -> AsyncIterator[list[Peer]]:
+    """Peers with these seeds, all seeking each other."""
+    peers = [Peer(Libp2pTransport(seed, LOOPBACK, accept, limits), key_of(seed)) for seed in seeds]
+    async with trio.open_nursery() as nursery:
+        for peer in peers:
+            peer.addresses = await nursery.start(peer.transport.run, peer.deliver)
+        for peer in peers:
+            peer.transport.seek({o.key: o.addresses for o in peers if o is not peer})
+        yield peers
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def bare_host(seed: bytes, limits: Limits = QUICK, handlers=None):
+    """A libp2p host that may do what a ``Libp2pTransport`` does not."""
+    bound = await bind(parse(LOOPBACK))
+    async with open_host(seed, bound, everybody, limits, handlers or {}) as host:
+        yield host
+
+
+async def dial(host, peer: Peer):
+    return await host.get_network().dial_addr(Multiaddr(peer.addresses[0]), peer_id(peer.key))
+
+
+async def open_frames(host, connection):
+    stream = await connection.new_stream()
+    await host.multiselect_client.select_one_of([PROTOCOL], MultiselectCommunicator(stream), 2)
+    return stream
+
+
+# ---- links and frames
+
+
+async def test_frames_of_any_size_go_both_ways_whole_and_in_order():
+    sizes = [1, 2, 65_535, 65_536, 3_000_000, 7, 262_144, 300_000]
+    async with running(SMALL, LARGE) as (a, b):
+        await a.linked()
+        await b.linked()
+        there = [os.urandom(size) for size in sizes]
+        back = [os.urandom(size) for size in reversed(sizes)]
+        async with trio.open_nursery() as nursery:
+            for sender, receiver, frames in ((a, b, there), (b, a, back)):
+
+                async def send(sender=sender, receiver=receiver, frames=frames):
+                    for frame in frames:
+                        await sender.transport.send(receiver.key, frame)
+
+                nursery.start_soon(send)
+        await b.until(lambda seen: len(seen) == len(sizes) + 1)
+        await a.until(lambda seen: len(seen) == len(sizes) + 1)
+        assert (b.frames(), a.frames()) == (there, back)
+        assert a.seen[0] == LinkUp(peer=b.key)
+        assert {d.peer for d in b.seen} == {a.key}
+
+
+async def test_ten_peers_start_in_seconds_and_exchange_a_round_in_milliseconds():
+    async with running(*SEEDS) as peers:
+        start = trio.current_time()
+        for peer in peers:
+            await peer.until(lambda seen: len(seen) == 9, within_s=15)
+        assert trio.current_time() - start < 10  # 0.6 s on two idle cores
+        rounds = []
+        frame = os.urandom(10_000)
+        for number in range(1, 6):
+            begun = trio.current_time()
+            for i, peer in enumerate(peers):
+                for step in (1, 2, 3, -1, -2):
+                    await peer.transport.send(peers[(i + step) % 10].key, frame)
+            for peer in peers:
+                await peer.until(lambda seen, number=number: len(seen) == 9 + 5 * number)
+            rounds.append(trio.current_time() - begun)
+        assert median(rounds) < 0.5  # 0.02 s on two idle cores
+
+
+async def test_sending_without_a_link_or_too_much_is_refused():
+    limits = replace(QUICK, max_frame_bytes=1000)
+    async with running(SMALL, LARGE, limits=limits) as (a, b):
+        with pytest.raises(TransportError, match="no link"):
+            await a.transport.send(key_of(SEEDS[1]), b"x")
+        await a.linked()
+        for frame in (b"", bytes(1001)):
+            with pytest.raises(TransportError, match="1 to 1000"):
+                await a.transport.send(b.key, frame)
+        await a.transport.send(b.key, bytes(1000))
+        await b.until(lambda seen: len(seen) == 2)
+
+
+async def test_of_several_addresses_the_one_that_answers_is_found():
+    async with running(LARGE) as (b,):
+        a = Peer(Libp2pTransport(SMALL, LOOPBACK, everybody, QUICK), key_of(SMALL))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            dead = f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"
+        a.transport.seek({b.key: [dead, b.addresses[0].split("/p2p/")[0]]})
+        async with trio.open_nursery() as nursery:
+            await nursery.start(a.transport.run, a.deliver)
+            await a.linked()
+            nursery.cancel_scope.cancel()
+
+
+async def test_an_address_of_another_peer_is_refused_when_it_is_named():
+    transport = Libp2pTransport(SMALL, LOOPBACK, everybody)
+    wrong = f"/ip4/127.0.0.1/tcp/4001/p2p/{peer_id(key_of(SEEDS[1])).to_base58()}"
+    with pytest.raises(TransportError, match="another peer"):
+        transport.seek({key_of(LARGE): [wrong]})
+
+
+async def test_it_runs_under_anyio_and_an_error_of_the_driver_comes_out():
+    async def broken(delivery: Delivery) -> None:
+        raise ZeroDivisionError
+
+    async def drive() -> None:
+        async with running(LARGE) as (b,), anyio.create_task_group() as tasks:
+            transport = Libp2pTransport(SMALL, LOOPBACK, everybody, QUICK)
+            transport.seek({b.key: b.addresses})
+            await tasks.start(transport.run, broken)
+            await trio.sleep(5)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await drive()
+    assert caught.value.subgroup(ZeroDivisionError)
+
+
+# ---- the door
+
+
+async def test_trap_1_nothing_but_noise_is_offered():
+    async with running(SMALL) as (a,):
+        address = parse(a.addresses[0])
+        async with await trio.open_tcp_stream(address.host, address.port) as stream:
+
+            async def say(text: str) -> bytes:
+                line = text.encode() + b"\n"
+                await stream.send_all(bytes([len(line)]) + line)
+                size = (await stream.receive_some(1))[0]
+                return (await stream.receive_some(size)).strip()
+
+            assert await say("/multistream/1.0.0") == b"/multistream/1.0.0"
+            for protocol in ("/plaintext/2.0.0", "/secio/1.0.0", "/tls/1.0.0"):
+                assert await say(protocol) == b"na"
+            assert await say("/noise") == b"/noise"
+
+
+@pytest.mark.parametrize("stranger_dials", [True, False])
+async def test_a_stranger_is_refused_in_the_handshake_before_a_multiplexer_exists(
+    stranger_dials, monkeypatch
+):
+    stranger, member = (SMALL, LARGE) if stranger_dials else (LARGE, SMALL)
+    asked = []
+
+    def members_only(key: bytes) -> bool:
+        asked.append(key)
+        return key != key_of(stranger)
+
+    async with running(member, accept=members_only) as (peer,):
+        muxed = []
+        upgrader = peer.host.get_network().upgrader
+        monkeypatch.setattr(upgrader, "upgrade_connection", lambda *args: muxed.append(args))
+        other = Peer(Libp2pTransport(stranger, LOOPBACK, everybody, QUICK), key_of(stranger))
+        async with trio.open_nursery() as nursery:
+            other.addresses = await nursery.start(other.transport.run, other.deliver)
+            # The member looks for the stranger by the name of a friend, too.
+            other.transport.seek({peer.key: peer.addresses})
+            peer.transport.seek({other.key: other.addresses})
+            if not stranger_dials:
+                with pytest.raises(Exception, match=r"not wanted|upgrade security"):
+                    await dial(peer.host, other)
+            with trio.fail_after(5):
+                while key_of(stranger) not in asked:
+                    await trio.sleep(0.01)
+            await trio.sleep(0.3)
+            nursery.cancel_scope.cancel()
+        assert muxed == []
+        assert peer.seen == other.seen == []
+
+
+async def test_a_member_that_is_withdrawn_is_cut_and_stays_out():
+    withdrawn: set[bytes] = set()
+    async with running(SMALL, LARGE, accept=lambda key: key not in withdrawn) as (a, b):
+        await b.linked()
+        withdrawn.add(a.key)
+        await b.transport.disconnect(a.key, "revoked")
+        await a.until(lambda seen: len(seen) == 2)
+        await trio.sleep(0.5)
+        assert b.seen == [LinkUp(peer=a.key), LinkDown(peer=a.key, why="revoked")]
+        assert a.links() == ["up", "down"]
+
+
+# ---- the traps
+
+
+async def test_trap_2_what_a_stream_does_never_ends_the_host():
+    async def boom(stream) -> None:
+        raise ZeroDivisionError
+
+    async with running(LARGE) as (b,), bare_host(SMALL) as host:
+        b.host.set_stream_handler("/boom", boom)
+        for attempt in range(2):
+            connection = await dial(host, b)
+            stream = await connection.new_stream()
+            await stream.write(b"\x13/multistream/1.0.0\n\x03\xff\xfe\n")  # not UTF-8
+            stream = await connection.new_stream()
+            with suppress(Exception):  # the reset may come before the answer
+                await host.multiselect_client.select_one_of(
+                    ["/boom"], MultiselectCommunicator(stream), 2
+                )
+            await trio.sleep(0.1)
+            await open_frames(host, connection)
+            await b.until(lambda seen, attempt=attempt: b.links().count("up") == attempt + 1)
+
+
+async def test_trap_3_inbound_slots_come_back():
+    limits = replace(QUICK, max_connections=3)
+    async with running(LARGE, limits=limits) as (b,), bare_host(SMALL) as host:
+        for number in range(1, 11):
+            connection = await dial(host, b)
+            stream = await open_frames(host, connection)
+            await stream.write(header(1) + bytes([number]))
+            await b.until(lambda seen, number=number: len(b.frames()) == number)
+            abort(connection)
+            with trio.fail_after(3):
+                while b.connections():
+                    await trio.sleep(0.01)
+        assert b.links() == ["up", "down"] * 10
+        assert b.host.get_network()._inbound_limiter.borrowed_tokens == 0
+
+
+async def test_trap_5_a_driver_that_is_slow_to_take_frames_loses_no_link(monkeypatch):
+    hurry_yamux(monkeypatch)
+    limits = replace(QUICK, heartbeat_s=0.5, silence_s=5)
+    async with running(SMALL, LARGE, limits=limits) as (a, b):
+        await a.linked()
+        b.gate = trio.Event()
+        for _ in range(20):
+            await a.transport.send(b.key, bytes(100_000))
+        await trio.sleep(1.5)
+        b.gate.set()
+        await b.until(lambda seen: len(b.frames()) == 20)
+        assert a.links() == b.links() == ["up"]
+
+
+async def test_a_driver_that_takes_nothing_loses_the_link_not_the_memory():
+    limits = replace(
+        QUICK,
+        max_frame_bytes=100_000,
+        max_buffered_bytes=1_000_000,
+        backoff_min_s=9,
+        backoff_max_s=9,
+    )
+    async with running(SMALL, LARGE, limits=limits) as (a, b):
+        await a.linked()
+        b.gate = trio.Event()
+        with suppress(TransportError), trio.fail_after(5):
+            while True:
+                await a.transport.send(b.key, bytes(100_000))
+        await a.until(lambda seen: "down" in a.links())
+        b.gate.set()
+        await b.until(lambda seen: "down" in b.links())
+        assert 10 <= len(b.frames()) <= 14  # 1,000,000 bytes and what one read brings more
+        assert "more was sent" in b.why()[0]
+
+
+async def test_the_send_queue_is_bounded_and_waiting_senders_are_told_of_a_break(monkeypatch):
+    limits = replace(
+        QUICK,
+        max_queued_bytes=500_000,
+        max_frame_bytes=500_000,
+        heartbeat_s=5,
+        silence_s=10,
+    )
+    async with running(SMALL, LARGE, limits=limits) as (a, b):
+        await b.linked()
+        await a.linked()
+        freeze(monkeypatch)
+        told: list[str] = []
+
+        async def keep_sending() -> None:
+            try:
+                while True:
+                    await a.transport.send(b.key, bytes(250_000))
+            except TransportError as error:
+                told.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(keep_sending)
+            await trio.sleep(0.3)
+            link = a.transport._links[b.key]
+            assert 250_000 <= link._outbox_bytes <= 500_000
+            assert told == []
+            await a.transport.disconnect(b.key, "enough")
+        assert len(told) == 3
+        assert all("enough" in text for text in told)
+
+
+async def test_trap_6_a_write_that_takes_too_long_costs_the_connection_not_the_peer(monkeypatch):
+    limits = replace(QUICK, heartbeat_s=5, silence_s=10, send_base_s=0.3, send_bytes_per_s=1e9)
+    async with running(SMALL, LARGE, limits=limits) as (a, b):
+        await a.linked()
+        await b.linked()
+        thaw = freeze(monkeypatch)
+        await a.transport.send(b.key, bytes(20_000_000))
+        await a.until(lambda seen: "down" in a.links(), within_s=3)
+        assert "took too long" in a.why()[0]
+        thaw.set()
+        await a.linked()
+        await b.until(lambda seen: b.links() == ["up", "down", "up"])
+        await a.transport.send(b.key, b"again")
+        await b.until(lambda seen: b.frames() == [b"again"])
+        with trio.fail_after(3):
+            while a.connections() != 1 or b.connections() != 1:
+                await trio.sleep(0.02)
+
+
+async def test_trap_7_a_silent_peer_is_noticed_and_left_at_once(monkeypatch):
+    async with running(SMALL, LARGE) as (a, b):
+        await a.linked()
+        await b.linked()
+        thaw = freeze(monkeypatch)
+        await a.until(lambda seen: "down" in a.links(), within_s=3)
+        assert "nothing was heard for 1 s" in a.why()[0]
+        thaw.set()
+        await a.linked()
+        await b.linked()
+        await trio.sleep(1.5)  # an idle link lives by its heartbeats
+        assert a.links() == ["up", "down", "up"]
+
+
+async def test_trap_12_two_peers_that_seek_each_other_make_one_connection():
+    async with running(*SEEDS[:4]) as peers:
+        for peer in peers:
+            await peer.until(lambda seen: len(seen) == 3)
+        await trio.sleep(0.3)
+        assert [peer.links() for peer in peers] == [["up"] * 3] * 4
+        assert [peer.connections() for peer in peers] == [3] * 4
+
+
+async def test_trap_12_a_larger_key_that_dials_is_refused():
+    async with running(SMALL) as (a,), bare_host(LARGE) as host:
+        connected = False
+        with suppress(SwarmException, MultiselectClientError), trio.fail_after(3):
+            connection = await dial(host, a)
+            await open_frames(host, connection)
+            connected = True
+        await trio.sleep(0.2)
+        assert (connected, a.seen, a.connections()) == (False, [], 0)
+
+
+async def test_a_second_connection_of_a_peer_takes_the_place_of_the_first():
+    async with running(LARGE) as (b,), bare_host(SMALL) as host:
+        first = await dial(host, b)
+        await open_frames(host, first)
+        await b.linked()
+        second = await dial(host, b)
+        stream = await open_frames(host, second)
+        await stream.write(header(2) + b"hi")
+        await b.until(lambda seen: b.frames() == [b"hi"])
+        assert b.links() == ["up", "down", "up"]
+        await trio.sleep(0.4)
+        assert b.connections() == 1
+
+
+async def test_a_frame_that_is_announced_too_long_cuts_the_link_and_says_so():
+    limits = replace(QUICK, max_frame_bytes=1000)
+    async with running(LARGE, limits=limits) as (b,), bare_host(SMALL) as host:
+        stream = await open_frames(host, await dial(host, b))
+        await stream.write(header(3) + b"abc" + header(2**32 - 1))
+        await b.until(lambda seen: len(seen) == 3)
+        assert b.frames() == [b"abc"]
+        assert "4294967295" in b.why()[0]
+
+
+# ---- the port
+
+
+async def test_a_port_in_use_is_one_clear_error_even_if_its_owner_would_share_it():
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        transport = Libp2pTransport(SMALL, f"/ip4/127.0.0.1/tcp/{port}", everybody)
+        with pytest.raises(TransportError, match=f"port {port} is in use") as caught:
+            await transport.run(lambda delivery: trio.sleep(0))
+        assert caught.value.fix
+
+
+async def test_nobody_can_share_the_port_of_a_running_peer():
+    async with running(SMALL) as (a,):
+        address = parse(a.addresses[0])
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind((address.host, address.port))
+
+
+@pytest.mark.parametrize(
+    ("listen", "problem"),
+    [
+        ("/ip4/192.0.2.1/tcp/0", "not an address of this machine"),
+        ("/ip4/300.1.1.1/tcp/0", "cannot be listened on"),
+    ],
+)
+async def test_an_address_that_cannot_be_used_is_one_clear_error(listen, problem):
+    with pytest.raises(TransportError, match=problem):
+        await Libp2pTransport(SMALL, listen, everybody).run(lambda delivery: trio.sleep(0))
+
+
+# ---- processes
+
+
+@contextmanager
+def lone_peer(seed: bytes, listen: str, other: Peer):
+    command = [sys.executable, str(Path(__file__).with_name("lone_peer.py")), seed.hex(), listen]
+    limits = {name: getattr(QUICK, name) for name in QUICK.__slots__}
+    command += [json.dumps(limits), other.key.hex(), *other.addresses]
+    source = str(Path(__file__).parents[2] / "src")
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": source},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("survivor", "victim"),
+    [(SMALL, LARGE), (LARGE, SMALL)],
+    ids=str.split("survivor-dials victim-dials"),
+)
+async def test_a_killed_peer_is_noticed_and_linked_again_when_it_comes_back(survivor, victim):
+    async with running(survivor) as (peer,):
+        with lone_peer(victim, LOOPBACK, peer) as process:
+            address = (await trio.to_thread.run_sync(process.stdout.readline)).strip()
+            peer.transport.seek({key_of(victim): [address]})
+            await peer.linked()
+            await peer.transport.send(key_of(victim), b"one")
+            await peer.until(lambda seen: peer.frames() == [b"echo:one"])
+            os.kill(process.pid, signal.SIGKILL)
+            await peer.until(lambda seen: peer.links() == ["up", "down"], within_s=1)
+            errors = (await trio.to_thread.run_sync(process.communicate))[1]
+        with lone_peer(victim, address.split("/p2p/")[0], peer) as process:
+            await peer.until(lambda seen: peer.links() == ["up", "down", "up"], within_s=20)
+            await peer.transport.send(key_of(victim), b"two")
+            await peer.until(lambda seen: peer.frames()[-1] == b"echo:two")
+            assert (await trio.to_thread.run_sync(process.stdout.readline)).strip() == address
+        assert errors == ""  # libp2p said nothing on standard error
+
+
+async def test_trap_7_a_frozen_process_is_cut_without_waiting_for_it():
+    async with running(SMALL) as (peer,):
+        with lone_peer(LARGE, LOOPBACK, peer) as process:
+            address = (await trio.to_thread.run_sync(process.stdout.readline)).strip()
+            peer.transport.seek({key_of(LARGE): [address]})
+            await peer.linked()
+            os.kill(process.pid, signal.SIGSTOP)
+            with trio.fail_after(0.5):
+                await peer.transport.disconnect(key_of(LARGE), "tired of it")
+                await peer.until(lambda seen: peer.why() == ["tired of it"])
+            await trio.sleep(0.5)
+            os.kill(process.pid, signal.SIGCONT)
+            await peer.linked()
+            os.kill(process.pid, signal.SIGSTOP)
+            before = trio.current_time()
+            await peer.until(lambda seen: len(peer.why()) == 2, within_s=4)
+            assert trio.current_time() - before < 2.5
+            os.kill(process.pid, signal.SIGCONT)
+            await peer.linked()
+
+
+async def test_libp2p_leaves_the_log_of_the_program_alone():
+    handlers = list(logging.getLogger().handlers)
+    async with running(SMALL, LARGE) as (a, b):
+        await a.linked()
+        await a.transport.disconnect(b.key, "done")
+        await trio.sleep(0.3)
+    assert logging.getLogger().handlers == handlers
+    assert not logging.getLogger("libp2p.network.swarm").isEnabledFor(logging.ERROR)
+
+
+# ---- what the tests do to the library
+
+
+def freeze(monkeypatch) -> trio.Event:
+    """Have no socket of this process read anything until the event is set; old ones stay dumb."""
+    thaw = trio.Event()
+    original = Socket.read
+
+    async def read(self: Socket, n: int | None = None) -> bytes:
+        data = await original(self, n)
+        if not thaw.is_set() or getattr(self, "frozen", False):
+            self.frozen, data = True, b""
+            while self.stream.socket.fileno() != -1:
+                await trio.sleep(0.02)
+        return data
+
+    monkeypatch.setattr(Socket, "read", read)
+    return thaw
+
+
+def hurry_yamux(monkeypatch) -> None:
+    """Have a libp2p sender give up on a receiver after 0.5 s rather than 5 s."""
+
+    class Hurried:
+        def __getattr__(self, name: str):
+            return getattr(trio, name)
+
+        @staticmethod
+        def move_on_after(seconds: float):
+            return trio.move_on_after(seconds / 10)
+
+    monkeypatch.setattr(yamux, "trio", Hurried())
