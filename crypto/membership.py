@@ -9,7 +9,6 @@ three prove themselves, so any peer may hand them to any other.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -49,7 +48,7 @@ class GroupKey:
             raise ValueError("a group key is 32 bytes and an epoch from 1 on")
 
     @classmethod
-    def generate(cls, epoch: int, entropy: Entropy = os.urandom) -> GroupKey:
+    def generate(cls, epoch: int, entropy: Entropy) -> GroupKey:
         """A new key for ``epoch``; ``entropy(n)`` gives n unpredictable bytes."""
         return cls(epoch, entropy(GROUP_SECRET_BYTES))
 
@@ -187,8 +186,8 @@ class Bulletin:
         members: Iterable[Certificate],
         revoked: Iterable[bytes],
         key: GroupKey,
+        entropy: Entropy,
         previous: Bulletin | None = None,
-        entropy: Entropy = os.urandom,
     ) -> Bulletin:
         """Sign a bulletin that hands ``key`` to the ``members`` who are not ``revoked``.
 

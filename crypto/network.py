@@ -21,7 +21,7 @@ from .errors import BadSignature, ConfigError, IdentityError, RemoteError
 from .files import exclusive, make_folder, write_atomic, write_new
 from .identity import Entropy, Identity, read_secret, short_id
 from .membership import Bulletin, Certificate, GroupKey, JoinRequest
-from .network_file import NetworkFile, read_config_file
+from .network_file import NetworkFile
 
 __all__ = ["NetworkAdmin", "NetworkFile"]
 
@@ -73,7 +73,13 @@ class NetworkAdmin:
                     )
             key = GroupKey.generate(1, entropy)
             bulletin = Bulletin.issue(
-                root, network_id=network.network_id, serial=1, members=(), revoked=(), key=key
+                root,
+                network_id=network.network_id,
+                serial=1,
+                members=(),
+                revoked=(),
+                key=key,
+                entropy=entropy,
             )
             root.save(path / "root.key")
             write_new(path / "group-keys", pack([(key.epoch, key.secret)]), 0o600)
@@ -92,7 +98,8 @@ class NetworkAdmin:
             IdentityError: its secret files are missing, open to others, or of another network.
         """
         path = Path(folder)
-        network = NetworkFile.load(path / "network.json")
+        file = path / "network.json"
+        network = NetworkFile.from_bytes(_read_file(file), where=str(file))
         root = Identity.load(path / "root.key")
         if root.verify_key != network.root_key:
             raise IdentityError(
@@ -244,7 +251,7 @@ class NetworkAdmin:
 
     def _read_signed(self, kind: type[_Signed], path: Path) -> _Signed:
         try:
-            signed = kind.from_bytes(read_config_file(path))
+            signed = kind.from_bytes(_read_file(path))
             signed.verify(self.network.root_key, self.network.network_id)
         except RemoteError as error:
             raise ConfigError(
@@ -262,4 +269,13 @@ def _read_keys(data: bytes, path: Path) -> list[GroupKey]:
     except (RemoteError, TypeError, ValueError):
         raise IdentityError(
             "the group keys are damaged", where=str(path), fix="restore the file from a backup"
+        ) from None
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"it cannot be read: {error.strerror}", where=str(path), fix="check the path"
         ) from None

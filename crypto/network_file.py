@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from .digest import digest
@@ -89,11 +87,6 @@ class NetworkFile:
             ) from None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> NetworkFile:
-        """Read and check a ``network.json``. Raises ConfigError, also when it cannot be read."""
-        return cls.from_bytes(read_config_file(Path(path)), where=str(path))
-
-    @classmethod
     def _read(cls, data: bytes) -> NetworkFile:
         if len(data) > _MAX_FILE_BYTES:
             raise ConfigError(f"a network file of {len(data)} bytes")
@@ -134,16 +127,6 @@ class NetworkFile:
             "rules": dict(self.rules),
             "model": dict(self.model),
         }
-
-
-def read_config_file(path: Path) -> bytes:
-    """The bytes of a file that the user named. Raises ConfigError when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"it cannot be read: {error.strerror}", where=str(path), fix="check the path"
-        ) from None
 
 
 def _check_fields(what: str, given: Mapping[str, object], expected: Mapping[str, type]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,7 @@ def bulletin(serial: int = 1, *, revoked: tuple[int, ...] = (), **more: Any) -> 
         "network_id": NETWORK,
         "members": CERTIFICATES[:4],
         "key": KEY,
+        "entropy": os.urandom,
         "revoked": [PEERS[n].verify_key for n in revoked],
         **more,
     }

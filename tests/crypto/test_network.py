@@ -153,14 +153,6 @@ def test_any_bytes_are_a_network_or_a_config_error(data: bytes) -> None:
         NetworkFile.from_bytes(data)
 
 
-def test_a_missing_file_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file") as caught:
-        NetworkFile.load(tmp_path / "network.json")
-    assert caught.value.where == str(tmp_path / "network.json")
-    (tmp_path / "network.json").write_bytes(FILE.to_bytes())
-    assert NetworkFile.load(tmp_path / "network.json") == FILE
-
-
 # -- the root's folder ---------------------------------------------------------------------------
 
 
@@ -170,7 +162,7 @@ def test_a_new_network_is_complete_and_its_secrets_private(folder: Path) -> None
     assert modes["root.key"] == modes["group-keys"] == 0o600
     assert set(modes) == {"network.json", "root.key", "group-keys", "members", "bulletin.bin"}
     admin = NetworkAdmin.open(folder)
-    assert admin.network == NetworkFile.load(folder / "network.json")
+    assert admin.network == NetworkFile.from_bytes((folder / "network.json").read_bytes())
     assert admin.members() == []
     assert admin.bulletin.serial == 1
     admin.bulletin.verify(admin.network.root_key, admin.network.network_id)
