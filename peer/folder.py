@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..crypto.errors import ConfigError, StorageError, TidingsError
+from ..crypto.errors import ConfigError, StorageError
 from ..crypto.files import exclusive, make_folder, storage_error, write_atomic, write_new
 from ..crypto.identity import Identity
 from .admission import Admission
@@ -84,9 +84,10 @@ class PeerFolder:
             identity.save(folder.identity_file)
             content = to_toml(config) if text is None else text
             write_new(folder.config_file, content.encode())
-        except TidingsError:
+        except StorageError:  # an IdentityError would be another process's key, just made
             with suppress(OSError):
                 folder.identity_file.unlink(missing_ok=True)
+                folder.config_file.unlink(missing_ok=True)
                 if is_new:
                     path.rmdir()
             raise
@@ -135,8 +136,8 @@ class PeerFolder:
     def join(self, admission: Admission) -> None:
         """Store a verified admission, in place of an older one of the same network.
 
-        Raises ConfigError when the peer is a member of another network: its feed and its
-        privacy ledger belong to that one.
+        Raises ConfigError when the peer is a member of another network (its feed and its
+        privacy ledger belong to that one), or has a newer bulletin already.
         """
         if self.admission_file.exists():
             present = self.admission()
@@ -145,6 +146,13 @@ class PeerFolder:
                     f"this peer is a member of the network '{present.network.name}' already",
                     where=str(self.path),
                     fix="make a new peer for another network: tidings peer init",
+                )
+            if present.bulletin.serial > admission.bulletin.serial:
+                raise ConfigError(
+                    f"this admission (bulletin {admission.bulletin.serial}) is older than the one "
+                    f"that the peer has (bulletin {present.bulletin.serial})",
+                    where=str(self.path),
+                    fix="nothing needs to be done",
                 )
         write_atomic(self.admission_file, admission.to_bytes())
 
