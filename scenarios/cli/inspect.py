@@ -1,0 +1,62 @@
+"""``tidings inspect RUN``: what happened in a run, from its event logs alone."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ..formats import shown
+from ..plots import comparison_pictures, pictures, save_pictures
+from ..run_log import arms
+from ..summary import RunSummary, summarise
+from ..tables import print_comparison, print_summary
+
+
+def inspect(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several runs.")],
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="Draw the pictures (PNG) into this folder.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
+    ] = False,
+) -> None:
+    """Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent.
+
+    Reads event logs, never databases. A folder with several runs in it, such as a comparison's, is
+    shown side by side.
+    """
+    folders = arms(run)
+    alone = run in folders.values()
+    summaries = {name: summarise(folder) for name, folder in folders.items()}
+    files = [] if plots is None else _draw(summaries, plots, alone=alone)
+    if json:
+        found = {name: summary.as_json() for name, summary in summaries.items()}
+        whole = next(iter(found.values())) if alone else {"arms": found}
+        typer.echo(json_format.dumps(whole, allow_nan=False))
+    else:
+        _print(summaries, files, alone=alone)
+
+
+def _print(summaries: dict[str, RunSummary], files: list[Path], *, alone: bool) -> None:
+    console = Console()
+    if alone:
+        print_summary(console, next(iter(summaries.values())))
+    else:
+        print_comparison(console, summaries)
+    for file in files:
+        console.print(Text(shown(str(file), limit=1000)), soft_wrap=True)
+
+
+def _draw(summaries: dict[str, RunSummary], folder: Path, *, alone: bool) -> list[Path]:
+    files = []
+    for name, summary in summaries.items():
+        files += save_pictures(pictures(summary), folder if alone else folder / name)
+    if not alone:
+        files += save_pictures(comparison_pictures(summaries), folder)
+    return files
