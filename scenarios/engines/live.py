@@ -157,7 +157,8 @@ class Referee:
             return None
         if self._finished_at is None:
             self._finished_at = monotonic_time()
-        if self._tally.copies.verdict(self._tally.name_of).behind == 0:
+        convicted = {author for author, _, _ in self._tally.proofs}
+        if self._tally.copies.verdict(self._tally.name_of, convicted).behind == 0:
             return "finished"
         # last words are repaired by the next comparison of heads
         overdue = monotonic_time() - self._finished_at > 3 * self._deadline_s
