@@ -90,6 +90,13 @@ def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "tidings.db").stat().st_mode & 0o077 == 0
 
 
+def test_each_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
+    """A kill cannot show this, only a power failure; so the setting itself is looked at."""
+    connection = Ledger(tmp_path / "tidings.db")._connection
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_threads_append_one_after_another(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "tidings.db")
     threads = [threading.Thread(target=lambda: [put(ledger) for _ in range(10)]) for _ in range(4)]

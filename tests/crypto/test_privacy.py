@@ -168,6 +168,21 @@ def test_the_planned_releases_fit_and_one_more_does_not(mode: str) -> None:
     assert len(ledger.entries()) == 5
 
 
+@pytest.mark.parametrize("mode", ["record", "peer"])
+def test_a_budget_is_kept_to_the_last_digit(mode: str) -> None:
+    chosen: dict[str, Any] = {"mode": mode, "noise_multiplier": 3.0}
+    door = gate(epsilon=1e6, **chosen)
+    cost = [release(door, round).epsilon or 0 for round in range(3)]
+    enough, short = cost[-1], math.nextafter(cost[-1], 0)
+    for budget, allowed in [(enough, 3), (short, 2)]:
+        door = gate(epsilon=budget, **chosen)
+        made = 0
+        while made < 5 and door.affordable(1) is None:
+            release(door, made)
+            made += 1
+        assert made == allowed
+
+
 def test_a_restart_gives_no_budget_back(tmp_path: Path) -> None:
     path = tmp_path / "tidings.db"
     plan: dict[str, Any] = {"mode": "peer", "epsilon": 2.0, "planned_releases": 4}
