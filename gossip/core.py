@@ -90,9 +90,7 @@ def _tested(state: State, event: Tested) -> Iterator[Effect]:
         )
     )
     if state.phase is Phase.FINISHED and event.round == state.round:
-        yield Record(
-            event=PeerFinished(round=state.round, state=state_hash(state.own.copy).hex())
-        )
+        yield Record(event=PeerFinished(round=state.round, state=state_hash(state.own.copy).hex()))
 
 
 def _timer(state: State, timer: str, now: float) -> Iterator[Effect]:

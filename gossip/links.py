@@ -249,9 +249,7 @@ def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effe
     yield from _compare(state, link, hello.heads, now)
 
 
-def _compare(
-    state: State, link: bytes, heads: Iterable[Head], now: float
-) -> Iterator[Effect]:
+def _compare(state: State, link: bytes, heads: Iterable[Head], now: float) -> Iterator[Effect]:
     """Where the neighbour is ahead, pull; where it holds another entry, show ours."""
     for head in heads:
         feed = state.feeds.get(head.author)
@@ -298,9 +296,7 @@ def _convict(state: State, proof: bytes) -> Iterator[Effect]:
     author, sequence = verdict
     if author == state.me.key:  # our key is in use elsewhere: whatever we publish makes it worse
         state.observe_only()
-    yield Record(
-        event=Equivocated(author=short_id(author), sequence=sequence, proof=proof.hex())
-    )
+    yield Record(event=Equivocated(author=short_id(author), sequence=sequence, proof=proof.hex()))
     yield Keep(checkpoint=state.checkpoint())
     yield from send_control(state, Alert(proof=proof), sorted(state.greeted))
 

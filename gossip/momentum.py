@@ -21,7 +21,7 @@ def local_step(
     return x - np.float32(lr) * (np.float32(beta) * m + g)
 
 
-def quasi_global(  # noqa: PLR0917 - in the order of the formula
+def quasi_global(
     m: FloatVector, before: FloatVector, after: FloatVector, lr: float, steps: int, mu: float
 ) -> FloatVector:
     """The buffer after a round: mu m + (1 - mu) (before - after) / (lr steps), all (..., P).

@@ -190,9 +190,7 @@ def _awaited(state: State) -> list[bytes]:
     """Neighbours that this round still waits for."""
     _, missing = _heard(state)
     return [
-        key
-        for key in state.keys_at(missing)
-        if key not in state.absent and not state.excluded(key)
+        key for key in state.keys_at(missing) if key not in state.absent and not state.excluded(key)
     ]
 
 

@@ -27,7 +27,9 @@ class TopologyRule(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> TopologyRule:
         if self.kind == "edges" and not self.edges and self.nodes > 1:
-            raise ValueError("topology kind 'edges' needs a list of edges, such as [[0, 1], [1, 2]]")
+            raise ValueError(
+                "topology kind 'edges' needs a list of edges, such as [[0, 1], [1, 2]]"
+            )
         if self.kind != "edges" and self.edges:
             raise ValueError(f"topology kind '{self.kind}' makes its own edges; remove 'edges'")
         for a, b in self.edges:

@@ -58,9 +58,7 @@ class Node:
         self._timers: dict[str, float] = {}
         self._outboxes: dict[bytes, MemoryObjectSendStream[fx.Frame]] = {}
 
-    async def run(
-        self, *, task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def run(self, *, task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; ``started`` gets the addresses that the transport listens on.
 
         Raises TransportError when the address cannot be used, StorageError when the disk fails.

@@ -137,8 +137,8 @@ class Store:
             model=np.frombuffer(model, dtype=np.float32),
             base=np.frombuffer(base, dtype=np.float32),
             momentum=np.frombuffer(momentum, dtype=np.float32),
-            proofs=tuple(canonical.unpack(proofs, max_bytes=len(proofs))),
-            certificates=tuple(canonical.unpack(certificates, max_bytes=len(certificates))),
+            proofs=_blobs(proofs),
+            certificates=_blobs(certificates),
             bulletin=bulletin,
             feeds=tuple(
                 FeedRecord(
@@ -149,3 +149,9 @@ class Store:
                 for author, entry, copy in feeds
             ),
         )
+
+
+def _blobs(packed: bytes) -> tuple[bytes, ...]:
+    items = canonical.unpack(packed, max_bytes=len(packed))
+    assert isinstance(items, list)  # this is what `keep` packed
+    return tuple(item for item in items if isinstance(item, bytes))

@@ -1,25 +1,25 @@
 """What goes wrong in a scenario, as its file says it. Times are seconds of the run's clock.
 
-    [faults]
-    loss = 0.02              # share of frames that vanish
-    delay_s = 0.02           # one way, and uniform jitter on top
-    jitter_s = 0.01
-    train_s = 0.1            # how long a round of training takes, slower by up to straggle x
-    straggle = 0.5
+[faults]
+loss = 0.02              # share of frames that vanish
+delay_s = 0.02           # one way, and uniform jitter on top
+jitter_s = 0.01
+train_s = 0.1            # how long a round of training takes, slower by up to straggle x
+straggle = 0.5
 
-    [[faults.cuts]]          # the network in pieces: no frame passes between two groups
-    from_s = 2.0
-    to_s = 6.0
-    groups = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+[[faults.cuts]]          # the network in pieces: no frame passes between two groups
+from_s = 2.0
+to_s = 6.0
+groups = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
-    [[faults.crashes]]       # a node dies at once and comes back from its checkpoint
-    node = 3
-    at_s = 1.0
-    for_s = 2.0
+[[faults.crashes]]       # a node dies at once and comes back from its checkpoint
+node = 3
+at_s = 1.0
+for_s = 2.0
 
-    [[faults.liars]]         # a node that breaks the protocol (scenarios/liars.py)
-    node = 7
-    behaviour = "equivocate"
+[[faults.liars]]         # a node that breaks the protocol (scenarios/liars.py)
+node = 7
+behaviour = "equivocate"
 """
 
 from __future__ import annotations

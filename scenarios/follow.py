@@ -15,7 +15,7 @@ class Follower:
         self._places = dict.fromkeys(files, 0)
 
     def fresh(self) -> Iterator[LogLine]:
-        """The new lines of each log in turn; lines that cannot be understood are left to inspect."""
+        """The new lines of each log in turn; corrupt ones are left for inspect to tell."""
         for file in self._places:
             yield from self._fresh(file)
 

@@ -81,9 +81,7 @@ class Lying:
         entry = SignedEntry(header=header, signature=envelope.signature)
         return News(entry=entry, base=envelope.base, payload=payload)
 
-    def _frames(
-        self, state: State, news: News, link: bytes, frame: fx.Frame
-    ) -> Iterator[fx.Frame]:
+    def _frames(self, state: State, news: News, link: bytes, frame: fx.Frame) -> Iterator[fx.Frame]:
         match self._liar.behaviour:
             case "garbage":
                 yield frame

@@ -125,7 +125,7 @@ def draw_learning(summary: RunSummary) -> Any:
     axes.plot(rounds, low, color=SKY, linewidth=1)
     axes.plot(rounds, mean, color=BLUE, label="mean", marker=_marker(rounds))
     _as_share(axes, low, high)
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return figure
 
 

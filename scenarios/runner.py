@@ -50,7 +50,7 @@ def run_scenario(
     if scenario.arms == ("gossip",):
         _run_arm(scenario, folder, watch, processes=processes)
         return {scenario.name: folder}
-    folders = {}
+    folders: dict[str, Path] = {}
     for arm in scenario.arms:
         folders[arm] = folder / arm
         make_folder(folders[arm])

@@ -84,9 +84,7 @@ class World:
         ]
         self.certificates = [
             Certificate.issue(root, JoinRequest.make(name, identity), network_id, index)
-            for index, (name, identity) in enumerate(
-                zip(scenario.names(), identities, strict=True)
-            )
+            for index, (name, identity) in enumerate(zip(scenario.names(), identities, strict=True))
         ]
         self.group_key = GroupKey.generate(1, seeded_entropy(self.seed, "group"))
         self.bulletin = Bulletin.issue(

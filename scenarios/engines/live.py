@@ -32,7 +32,7 @@ from ...peer.clock import monotonic_time
 from ...peer.config import PeerConfig
 from ...peer.folder import PeerFolder
 from ...peer.launch import opened, root_cause
-from ...peer.learners.spec import build_model
+from ...peer.learners.spec import NPZ, build_model
 from ...peer.transports.base import Transport
 from ...peer.transports.memory import MemoryHub, MemoryTransport
 from ..follow import Follower
@@ -106,7 +106,7 @@ def prepare(scenario: Scenario, folder: Path) -> list[PeerFolder]:
                 for other in topology.all_neighbours(index)
             ),
             learner=scenario.learner.model_copy(
-                update={"dataset": "tidings.peer.learners.data:npz", "dataset_args": {"path": "data.npz"}}
+                update={"dataset": NPZ, "dataset_args": {"path": "data.npz"}}
             ),
             training=scenario.training,
             privacy=scenario.privacy,
@@ -180,9 +180,14 @@ async def _run_together(scenario: Scenario, folders: list[PeerFolder], referee: 
         async with anyio.create_task_group() as tasks:
             for node in nodes:
                 await tasks.start(node.run)
-            while (outcome := referee.look()) is None:
-                await anyio.sleep(LOOK_EVERY_S)
+            outcome = await _watched(referee)
             tasks.cancel_scope.cancel()
+    return outcome
+
+
+async def _watched(referee: Referee) -> str:
+    while (outcome := referee.look()) is None:
+        await anyio.sleep(LOOK_EVERY_S)
     return outcome
 
 

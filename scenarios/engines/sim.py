@@ -12,6 +12,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -103,10 +104,10 @@ class Simulation:
     def run(self) -> str:
         """Run to the end; says how it ended: "finished" or "stalled"."""
         for node in self.nodes:
-            self._at(0.0, lambda node=node: self._give(node, fx.Started()))
+            self._at(0.0, partial(self._give, node, fx.Started()))
             for other in node.state.topology.all_neighbours(node.citizen.index):
                 if other > node.citizen.index:
-                    self._at(0.0, lambda a=node.citizen.index, b=other: self._join(a, b))
+                    self._at(0.0, partial(self._join, node.citizen.index, other))
         self._plan_faults()
         rules = self._world.scenario.rules
         limit = rules.rounds * (rules.deadline_s + max(self._train_s)) + self._last_fault() + 60.0
@@ -175,16 +176,14 @@ class Simulation:
                 node.memory.keep(effect.checkpoint, node.state.me.key)
             case fx.Train():
                 end = self._now + self._train_s[node.citizen.index]
-                self._at(end, lambda: self._train(node, node.boot, effect))
+                self._at(end, partial(self._train, node, node.boot, effect))
             case fx.Evaluate():
                 answer = node.citizen.trainer.evaluate(effect)
-                self._at(self._now, lambda: self._give(node, answer))
+                self._at(self._now, partial(self._give, node, answer))
             case fx.Disconnect():
                 other = self._by_key[effect.link]
-                self._at(
-                    self._now,
-                    lambda: self._part(node.citizen.index, other.citizen.index, effect.why),
-                )
+                ends = (node.citizen.index, other.citizen.index)
+                self._at(self._now, partial(self._part, *ends, effect.why))
 
     def _train(self, node: SimNode, boot: int, job: fx.Train) -> None:
         if node.alive and node.boot == boot:  # a crash ends training
@@ -245,8 +244,8 @@ class Simulation:
 
     def _plan_faults(self) -> None:
         for crash in self._faults.crashes:
-            self._at(crash.at_s, lambda c=crash: self._crash(c.node))
-            self._at(crash.at_s + crash.for_s, lambda c=crash: self._restart(c.node))
+            self._at(crash.at_s, partial(self._crash, crash.node))
+            self._at(crash.at_s + crash.for_s, partial(self._restart, crash.node))
         for cut in self._faults.cuts:
             self._at(cut.from_s + SILENCE_S, self._notice_cuts)
             self._at(cut.to_s, self._join_all)
