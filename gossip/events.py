@@ -145,8 +145,8 @@ class Mixed(Event):
     """A round ended.
 
     ``neighbours`` maps short ids to the weights really used, ``missing`` are those whose weight
-    returned to the peer itself, ``sketch`` is a linear sketch of the mixed model (gossip/sketch.py):
-    the distance of two peers' sketches estimates the distance of their models.
+    returned to the peer itself. ``sketch`` is a linear sketch of the mixed model
+    (gossip/sketch.py): the distance of two sketches estimates the distance of their models.
     """
 
     round: int
