@@ -2,6 +2,7 @@
 
 peer.toml       the owner's choices (peer/config.py)
 identity.key    the secret seed, mode 0600
+NAME.request    what the peer asks a network's root with
 admission       what the network's root signed for this peer (peer/admission.py)
 tidings.db      feeds, checkpoints and the privacy ledger (SQLite)
 events.jsonl    what happened
@@ -19,6 +20,7 @@ from pathlib import Path
 from ..crypto.errors import ConfigError, StorageError
 from ..crypto.files import exclusive, make_folder, storage_error, write_atomic, write_new
 from ..crypto.identity import Identity
+from ..crypto.membership import JoinRequest
 from .admission import Admission
 from .config import PeerConfig
 from .settings_files import read_settings, to_toml
@@ -39,6 +41,10 @@ class PeerFolder:
     def identity_file(self) -> Path:
         """The secret key."""
         return self.path / "identity.key"
+
+    def request_file(self, name: str) -> Path:
+        """The join request of the peer, which is called ``name``."""
+        return self.path / f"{name}.request"
 
     @property
     def admission_file(self) -> Path:
@@ -71,7 +77,8 @@ class PeerFolder:
             StorageError: the folder cannot be made or written; nothing of it stays.
         """
         folder = cls(path)
-        for file in (folder.config_file, folder.identity_file):
+        request = folder.request_file(config.name)
+        for file in (folder.config_file, folder.identity_file, request):
             if os.path.lexists(file):
                 raise ConfigError(
                     f"there is a peer in this folder already ({file.name})",
@@ -84,10 +91,12 @@ class PeerFolder:
             identity.save(folder.identity_file)
             content = to_toml(config) if text is None else text
             write_new(folder.config_file, content.encode())
+            write_new(request, JoinRequest.make(config.name, identity).to_bytes())
         except StorageError:  # an IdentityError would be another process's key, just made
             with suppress(OSError):
                 folder.identity_file.unlink(missing_ok=True)
                 folder.config_file.unlink(missing_ok=True)
+                request.unlink(missing_ok=True)
                 if is_new:
                     path.rmdir()
             raise

@@ -63,9 +63,7 @@ def init(
     ] = None,
 ) -> None:
     """Make a peer: a secret key, its settings, and a request to join a network."""
-    from ...crypto.files import write_new
     from ...crypto.identity import Identity, short_id
-    from ...crypto.membership import JoinRequest
     from ..config import PeerConfig
     from ..folder import PeerFolder
     from ..settings_files import apply_sets, check_settings, parse_toml, read_toml, to_toml
@@ -80,8 +78,7 @@ def init(
 
     identity = Identity.generate()
     made = PeerFolder.create(folder, settings, identity, text=text)
-    request = made.path / f"{settings.name}.request"
-    write_new(request, JoinRequest.make(settings.name, identity).to_bytes())
+    request = made.request_file(settings.name)
 
     typer.echo(
         f"Made the peer '{settings.name}' ({short_id(identity.verify_key)}) in {folder}\n"

@@ -47,7 +47,7 @@ def test_what_is_made_is_read_back(tmp_path: Path) -> None:
     assert folder.identity_file.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("file", ["peer.toml", "identity.key"])
+@pytest.mark.parametrize("file", ["peer.toml", "identity.key", "ada.request"])
 def test_a_peer_is_never_made_over_another(tmp_path: Path, file: str) -> None:
     (tmp_path / file).write_text("precious")
     with pytest.raises(ConfigError, match="there is a peer in this folder already"):
@@ -70,7 +70,7 @@ def test_a_folder_below_a_file_is_a_storage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
-@pytest.mark.parametrize("at", [1, 2, 3, 4])
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6])  # each file, and its folder
 def test_a_disk_that_fails_at_any_write_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, at: int
 ) -> None:
