@@ -9,6 +9,9 @@ from pydantic import ValidationError
 from tests.peer import user_models
 from tests.peer.fake_session import FakeSession
 from tidings.crypto.errors import ConfigError
+from tidings.crypto.ledger import Ledger
+from tidings.crypto.privacy import PrivacyGate
+from tidings.crypto.privacy_settings import PrivacySettings
 from tidings.peer.learners.base import TrainingPlan
 from tidings.peer.learners.data import Dataset
 from tidings.peer.learners.softmax import SoftmaxLearner
@@ -43,6 +46,35 @@ def test_a_users_own_module_loss_and_data_train_together():
     session = FakeSession(clip=1.0)
     after = learner.train(start, start * 0, beta=0.9, plan=TrainingPlan(), session=session)
     assert learner.evaluate(after).loss < learner.evaluate(start).loss
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LearnerConfig(module=NET, dataset=RECORDS),
+        LearnerConfig(kind="softmax", features=6, classes=3, dataset=RECORDS),
+    ],
+)
+@pytest.mark.parametrize("mode", ["none", "record", "peer"])
+def test_the_privacy_gate_accepts_how_learners_train(config, mode):
+    learner = build_learner(config)
+    gate = PrivacyGate(
+        PrivacySettings(mode=mode, noise_multiplier=1.0, sampling_rate=0.02, epsilon=1000),
+        Ledger(None),
+        samples=learner.samples,
+        planned_steps=30,
+        planned_releases=1,
+        entropy=lambda n: bytes(range(n)),
+    )
+    session = gate.begin(1)
+    before = learner.initial(0)
+    plan = TrainingPlan(local_steps=30)  # at this rate nearly half of the batches are empty
+    after = learner.train(before, before * 0, beta=0.9, plan=plan, session=session)
+    release = gate.privatize(session, before, after)
+    assert not np.array_equal(before, after)
+    assert np.isfinite(release.z).all()
+    if mode == "record":
+        assert release.event.steps == 30
 
 
 def test_a_model_needs_no_data_and_no_torch_for_softmax(monkeypatch):

@@ -205,6 +205,35 @@ def test_one_record_cannot_reach_another_through_the_module(made):
     assert all(map(torch.equal, left, one._module.buffers()))
 
 
+class Sly(nn.ReLU):
+    def forward(self, x):
+        return x - x.mean(dim=0)
+
+
+def hooked(container):
+    module = nn.Sequential(nn.Sequential(nn.Linear(6, 4), nn.Tanh()), nn.Linear(4, 3))
+    target = module if container else module[0][1]
+    target.register_forward_hook(lambda layer, given, output: output - output.mean(dim=0))
+    return module
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: nn.Sequential(nn.Linear(6, 4), Sly(), nn.Linear(4, 3)),
+        lambda: hooked(container=True),
+        lambda: hooked(container=False),
+    ],
+)
+def test_ghost_clipping_trusts_only_layers_that_it_knows(made):
+    one = learner(made)
+    model = one.initial(0)
+    together = one.clipped_sum(model, np.arange(10), 1.0)
+    apart = sum(one.clipped_sum(model, np.array([row]), 1.0) for row in range(10))
+    np.testing.assert_allclose(together, apart, atol=1e-5)
+    assert not isinstance(one._clipped, GhostClipping)
+
+
 @pytest.mark.parametrize(
     ("made", "words"),
     [
@@ -239,7 +268,8 @@ def test_a_record_with_an_infinite_gradient_counts_nothing(made):
     x[3] = 3e38 * np.array([1, -1, 1, -1, 1, -1])
     made = made if made is not mlp else lambda: mlp(6, 5, 3)
     one = learner(made, data=dataset(x, y))
-    model = one.initial(0)
+    model = one.initial(0) * np.float32(100)  # so that what follows on 3e38 is infinite or NaN
+    assert not np.isfinite(one.mean_gradient(model, np.array([3]))).all()
     found = one.clipped_sum(model, np.arange(6), 1.0)
     others = one.clipped_sum(model, np.array([0, 1, 2, 4, 5]), 1.0)
     np.testing.assert_allclose(found, others, atol=1e-6)
