@@ -66,7 +66,12 @@ def make_trainer(
     ledger: Ledger,
     entropy: Entropy,
 ) -> Trainer:
-    """The learner behind its privacy gate."""
+    """The learner behind its privacy gate.
+
+    Raises ConfigError when the learner cannot train with this kind of privacy, or the budget
+    cannot be met.
+    """
+    learner.prepare(per_example=privacy.mode == "record")
     gate = PrivacyGate(
         privacy,
         ledger,

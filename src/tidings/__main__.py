@@ -26,6 +26,9 @@ SCENARIO_VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (docs/exit-codes.md)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # `module = "my_models:Net"` in a settings file may stand beside the user; last, so that
+    # nothing there takes the place of an installed package
+    sys.path.append(str(Path.cwd()))
     try:
         command = typer.main.get_command(_app(given))
         result = command(args=given, prog_name="tidings", standalone_mode=False)
