@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
