@@ -30,7 +30,7 @@ HOSTILE_NAMES = (
     "[/]",
     "<script>alert(1)</script>",
     "\x1b[2J\x1b]0;owned\x07",
-    "$\\frac{1}{0}$ and \\",
+    "$\\frac{$ \\",
     "\u202egnp.txt",
     "line\nbreak\rback",
     "lone \ud800",

@@ -103,6 +103,16 @@ def test_any_log_can_be_drawn(tmp_path_factory: pytest.TempPathFactory, lines: l
     plots.pictures(summarise(run))
 
 
+def test_numbers_at_the_edge_of_floats_are_left_out(tmp_path: Path):
+    lines: list[Line] = [
+        (t, peer, event)
+        for t, value in ((1, 0.5), (2, 1e308), (3, -1e308), (4, 0.6))
+        for peer in ("a", "b")  # their mean overflows
+        for event in (evaluated(t, value), released(round=t, epsilon=value), mixed(t, [value] * 64))
+    ]
+    assert {"learning", "epsilon"} <= plots.pictures(summary(tmp_path, lines)).keys()
+
+
 def test_many_peers_are_drawn_without_names(tmp_path: Path):
     run = summary(tmp_path, honest_run(peers=140, rounds=1))
     assert {"topology", "bytes"} <= plots.pictures(run).keys()

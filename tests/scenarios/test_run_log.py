@@ -108,6 +108,7 @@ def test_fields_of_a_later_version_are_ignored():
         (b"\xff\xfe{\x00}\x00", "not a line of JSON"),
         (b"[" * 100_000, "not a line of JSON"),
         (b'{"event": "sent", "time": 1, "peer": "a", "size_bytes": ' + b"9" * 5000 + b"}", "JSON"),
+        (line_of(1, "a", sent(size_bytes=10**20)).encode(), "not a line of JSON"),
         (b"7", "not an object"),
         (b'{"event": "sent", "time": 1}', "not an object"),
         (b'{"event": "sent", "time": true, "peer": "a"}', "no time"),
