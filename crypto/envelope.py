@@ -43,11 +43,7 @@ class Envelope:
 def frame_size(header_size: int, body_size: int) -> int:
     """How many bytes a frame with this header and body has."""
     return (
-        _PREFIX.size
-        + header_size
-        + SIGNATURE_BYTES
-        + NONCE_BYTES
-        + sealing.sealed_size(body_size)
+        _PREFIX.size + header_size + SIGNATURE_BYTES + NONCE_BYTES + sealing.sealed_size(body_size)
     )
 
 

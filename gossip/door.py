@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..crypto.errors import Equivocation, Replayed
+from ..crypto.errors import Equivocation, NotAMember, Replayed
+from ..crypto.identity import short_id
 from ..crypto.membership import GroupKey, Roster
 from .feed import Feed
 
@@ -47,9 +48,27 @@ class Door:
     max_round: int
     windows: dict[bytes, ReplayWindow] = field(default_factory=dict)
 
-    def window(self, author: bytes) -> ReplayWindow:
-        """The replay window of a member."""
-        return self.windows.setdefault(author, ReplayWindow())
+    def check_counter(self, author: bytes, counter: int) -> None:
+        """Raises Replayed when a message with this counter was accepted from its author before."""
+        if author in self.windows:
+            self.windows[author].check(counter)
+
+    def mark_counter(self, author: bytes, counter: int) -> None:
+        """Remember that a member's message was accepted."""
+        self.windows.setdefault(author, ReplayWindow()).mark(counter)
+
+    def require_known(self, author: bytes) -> None:
+        """Raises NotAMember for a key that the root never let in, as far as is known here.
+
+        Wider than `Roster.require`: far members show their certificates to others, and are known
+        here by the bulletin alone.
+        """
+        roster = self.roster
+        if roster.certificate(author) is not None or roster.is_revoked(author):
+            return
+        listed = roster.bulletin.sealed_keys if roster.bulletin is not None else ()
+        if all(author != key for key, _ in listed):
+            raise NotAMember(f"{short_id(author)} is on no list of this network")
 
     def require_unconvicted(self, author: bytes) -> None:
         """Raises Equivocation for an author that was proven to have signed two truths."""

@@ -2,7 +2,9 @@
 
 The author and every follower keep the same thing: the public copy (an int32 grid vector), the
 signed entry that it belongs to, and as many of the latest deltas as cost less than the copy
-itself. All arrays are treated as immutable: a new copy is a new array.
+itself. Whatever a hostile author publishes and hostile neighbours ask for, a feed holds at most
+KEPT_VERSIONS copies and KEPT_ROADS roads. All arrays are treated as immutable: a new copy is a new
+array.
 
 An entry's signed header names the destination. So a feed accepts whatever leads from what it holds
 to that hash, and offers others the cheapest road to where it is: the single delta, the sum of
@@ -23,6 +25,7 @@ from ..crypto.errors import (
     Malformed,
     OutOfOrder,
     Replayed,
+    StorageError,
     Tampered,
     WrongState,
 )
@@ -33,6 +36,8 @@ from .proof import contradict, make_proof
 
 NO_HASH = bytes(HASH_BYTES)
 KEPT_ENTRIES = 64  # signed headers remembered, to recognise a second entry with one number
+KEPT_DELTAS = 64  # deltas remembered, to sum them up for others
+KEPT_ROADS = 8  # roads made and not yet outdated
 KEPT_VERSIONS = 16  # copies of rounds not yet mixed, when an author is ahead of us
 
 
@@ -72,6 +77,9 @@ def payload_digest(payload: bytes | bytearray) -> bytes:
     return digest("payload", payload)
 
 
+Road = tuple[int, bytes | bytearray]  # the number of the entry where it starts, its payload
+
+
 class Feed:
     """The feed of `author`, starting from the network's initial model `genesis`."""
 
@@ -83,7 +91,8 @@ class Feed:
         self.deltas: deque[Delta] = deque()
         self.versions: list[Version] = []
         self._entries: dict[int, SignedEntry] = {}
-        self._roads: dict[int, tuple[int, bytes | bytearray]] = {}
+        self._roads: dict[int, Road] = {}
+        self._snapshot: bytes | None = None
 
     @property
     def sequence(self) -> int:
@@ -105,10 +114,11 @@ class Feed:
         """The hash of the newest entry; zeros before the first."""
         return self.entry.hash if self.entry else NO_HASH
 
-    def hash_at(self, sequence: int) -> bytes | None:
-        """The hash of the entry with that number, None when it is not remembered."""
-        entry = self._entries.get(sequence)
-        return entry.hash if entry else None
+    @property
+    def max_payload_bytes(self) -> int:
+        """How long a payload may be: no vector's code is longer (integers.encode)."""
+        blocks = -(-self.genesis.size // integers.BLOCK)
+        return 5 + 4 * self.genesis.size + 4 * blocks
 
     def entry_at(self, sequence: int) -> SignedEntry | None:
         """The entry with that number, None when it is not remembered."""
@@ -154,9 +164,11 @@ class Feed:
             raise Gap(
                 f"the road starts at entry {news.base}, held up to {self.sequence}", self.author
             )
-        # a single delta has a digest of its own, so a flipped bit is told from a lie
+        # a single delta has a digest of its own, so a flipped bit is told from a lie; but from
+        # the start of a feed to its first entry leads the whole copy as well
         is_delta = news.base == header.sequence - 1
-        if is_delta and payload_digest(news.payload) != header.payload_digest:
+        as_signed = is_delta and payload_digest(news.payload) == header.payload_digest
+        if is_delta and not as_signed and news.base:
             raise Tampered("the payload has not the digest that its author signed")
         step = integers.decode(news.payload, self.copy.size)
         start = self.copy if news.base == self.sequence else self.genesis
@@ -166,22 +178,32 @@ class Feed:
             raise WrongState("the payload leads off the grid") from None
         if state_hash(copy) != header.state:
             raise WrongState("the payload leads to another copy than its author signed")
-        self._advance(news.entry, copy, Delta(header.sequence, news.payload) if is_delta else None)
+        self._advance(news.entry, copy, Delta(header.sequence, news.payload) if as_signed else None)
 
     def append(self, entry: SignedEntry, copy: GridVector, payload: bytes) -> None:
         """Add an entry of one's own."""
         self._advance(entry, copy, Delta(entry.header.sequence, payload))
 
     def restore(self, entry: SignedEntry, copy: GridVector, deltas: list[Delta]) -> None:
-        """Take up a stored feed again, with the stored deltas that lead to its head."""
+        """Take up a stored feed again, with those of the stored `deltas` that lead to its head.
+
+        Raises StorageError when `copy` is not the one that `entry` names.
+        """
+        if state_hash(copy) != entry.header.state:
+            raise StorageError(
+                f"the stored public copy is not the one of entry {entry.header.sequence}",
+                fix="the disk may be failing; restore the peer's folder, or make a new peer",
+            )
         self._advance(entry, copy, None)
-        self.deltas.extend(deltas)
+        for delta in sorted(deltas, reverse=True, key=lambda d: d.sequence):
+            if delta.sequence == self.sequence - len(self.deltas):
+                self.deltas.appendleft(delta)
+        self._trim()
 
     def _advance(self, entry: SignedEntry, copy: GridVector, delta: Delta | None) -> None:
-        contiguous = entry.header.sequence == self.sequence + 1
-        if delta is None or not contiguous:
+        if delta is None:
             self.deltas.clear()
-        if delta is not None:
+        else:
             self.deltas.append(delta)
         self.copy, self.entry = copy, entry
         self._entries[entry.header.sequence] = entry
@@ -190,9 +212,14 @@ class Feed:
         self.versions.append(Version(round=entry.header.round, copy=copy))
         del self.versions[:-KEPT_VERSIONS]
         self._roads.clear()
-        # deltas that together cost more than the copy are never the cheapest road
-        while len(self.deltas) > 1 and sum(len(d.payload) for d in self.deltas) > copy.nbytes:
-            self.deltas.popleft()
+        self._snapshot = None
+        self._trim()
+
+    def _trim(self) -> None:
+        # deltas that together cost more than the copy are not worth their place
+        size = sum(len(delta.payload) for delta in self.deltas)
+        while len(self.deltas) > 1 and (size > self.copy.nbytes or len(self.deltas) > KEPT_DELTAS):
+            size -= len(self.deltas.popleft().payload)
 
     def version(self, round_: int) -> Version | None:
         """The copy to mix with in `round_`, None while the author has not come so far.
@@ -209,27 +236,35 @@ class Feed:
     def road_from(self, base: int) -> News | None:
         """The cheapest road for somebody who holds this feed up to `base`.
 
-        None when there is nothing newer. Roads are cached until the next entry.
+        None when there is nothing newer. Roads are kept until the next entry, the latest
+        KEPT_ROADS of them, so asking for many does not fill the memory.
         """
         if self.entry is None or base >= self.sequence:
             return None
-        if base not in self._roads:
-            self._roads[base] = min(self._possible_roads(base), key=lambda road: len(road[1]))
-        start, payload = self._roads[base]
+        road = self._roads.pop(base, None) or self._cheapest_road(base)
+        self._roads[base] = road
+        if len(self._roads) > KEPT_ROADS:
+            del self._roads[next(iter(self._roads))]
+        start, payload = road
         return News(entry=self.entry, base=start, payload=payload)
 
-    def _possible_roads(self, base: int) -> list[tuple[int, bytes | bytearray]]:
-        missed = [d for d in self.deltas if d.sequence > base]
-        complete = bool(missed) and missed[0].sequence == base + 1
-        if complete and len(missed) == 1:
-            return [(base, missed[0].payload)]
-        whole = integers.encode(difference(self.copy, self.genesis))
-        if not complete:
-            return [(0, whole)]
-        total = np.zeros_like(self.copy)
-        try:
-            for delta in missed:
-                total = add(total, integers.decode(delta.payload, total.size))
-        except OverflowError:  # from one end of the grid to the other: no honest model does that
-            return [(0, whole)]
-        return [(base, integers.encode(total)), (0, whole)]
+    def _cheapest_road(self, base: int) -> Road:
+        missed = [delta for delta in self.deltas if delta.sequence > base]
+        if not missed or missed[0].sequence != base + 1:
+            return 0, self._whole()
+        if len(missed) == 1:
+            step = missed[0].payload
+        else:
+            total = np.zeros_like(self.copy)
+            try:
+                for delta in missed:
+                    total = add(total, integers.decode(delta.payload, total.size))
+            except OverflowError:  # from one end of the grid to the other: no honest model does
+                return 0, self._whole()
+            step = integers.encode(total)
+        return min((base, step), (0, self._whole()), key=lambda road: len(road[1]))
+
+    def _whole(self) -> bytes:
+        if self._snapshot is None:
+            self._snapshot = integers.encode(difference(self.copy, self.genesis))
+        return self._snapshot

@@ -8,12 +8,14 @@ Two families:
   (`News.base` says from which entry on; 0 is the network's initial model);
 - a *control* message from one peer to its neighbours: hello, heads, pull, witness, alert, bulletin.
 
-Headers are canonical msgpack arrays. Field order is the order of the tuples below.
+Headers are canonical msgpack arrays. Field order is the order of the tuples below. Numbers are
+below 2^63, so they fit wherever a peer keeps them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from ..crypto import canonical
@@ -28,7 +30,7 @@ CONTROL_DOMAIN = "control"
 MAX_HEADER_BYTES = 1024
 HASH_BYTES = 32
 NETWORK_BYTES = 16
-_U64 = 2**64
+_NUMBERS = 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,10 +222,19 @@ KIND_OF: dict[type[Any], str] = {
     BulletinNews: "bulletin",
 }
 CONTROL_KINDS = frozenset(KIND_OF.values())
+# How long a body may be: enough for the heads of 6,000 feeds, for a bulletin to 8,000 members.
+MAX_BODY_BYTES = {
+    "hello": 2**19,
+    "heads": 2**19,
+    "pull": 64,
+    "witness": 2 * MAX_HEADER_BYTES,
+    "alert": 4 * MAX_HEADER_BYTES,
+    "bulletin": 2**20,
+}
 
 
 def _heads_to_list(heads: tuple[Head, ...]) -> list[Any]:
-    return [[h.author, h.sequence, h.hash] for h in heads]
+    return [[h.author, h.sequence, h.hash] for h in sorted(heads, key=lambda h: h.author)]
 
 
 def _heads_from_list(items: list[Any]) -> tuple[Head, ...]:
@@ -237,11 +248,14 @@ def _heads_from_list(items: list[Any]) -> tuple[Head, ...]:
                 )
             case _:
                 raise Malformed("a head is [author, sequence, hash]")
+    # one head for each feed: what one message may set off is bounded by what is followed here
+    if not all(a.author < b.author for a, b in pairwise(heads)):
+        raise Malformed("heads are in the order of their authors, one for each")
     return tuple(heads)
 
 
 def pack_body(message: Control) -> bytes:
-    """The body of a control message as canonical msgpack."""
+    """The body of a control message as canonical msgpack; heads in the order of their authors."""
     match message:
         case Hello():
             return canonical.pack([_heads_to_list(message.heads), message.serial])
@@ -353,6 +367,6 @@ def _check_lengths(*hashes: bytes, network_id: bytes | None = None) -> None:
 
 def _natural(value: int, name: str) -> int:
     # bool is an int in Python, but not on this wire
-    if isinstance(value, bool) or not 0 <= value < _U64:
-        raise Malformed(f"{name} must be a number from 0 to 2^64 - 1")
+    if isinstance(value, bool) or not 0 <= value < _NUMBERS:
+        raise Malformed(f"{name} must be a number from 0 to 2^63 - 1")
     return value

@@ -37,6 +37,9 @@ def make_proof(one: SignedEntry, other: SignedEntry) -> bytes:
 def verify_proof(proof: bytes, network_id: bytes) -> tuple[bytes, int]:
     """Who equivocated, at which number: (verify key, sequence of the later entry).
 
+    Whether the author is anybody in the network is for the caller to ask: two entries signed with
+    a key that was made up for the purpose contradict each other as well.
+
     Raises Malformed, BadSignature or WrongNetwork when this proves nothing.
     """
     match canonical.unpack(proof, max_bytes=MAX_PROOF_BYTES):
@@ -44,6 +47,8 @@ def verify_proof(proof: bytes, network_id: bytes) -> tuple[bytes, int]:
             one, other = SignedEntry.unpack(first), SignedEntry.unpack(second)
         case _:
             raise Malformed("a proof is two signed entries")
+    if first > second:
+        raise Malformed("the entries of this proof are not in their order")
     if one.header.network_id != network_id:
         raise WrongNetwork("the proof is about a peer of another network")
     if not contradict(one, other):

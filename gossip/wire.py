@@ -2,6 +2,9 @@
 
     length limit -> layout -> signature -> network -> membership -> replay -> seal -> schema
 
+A control message is for the neighbour at the other end of the link, so it is refused from anybody
+but its author: a member that sends on another's messages could otherwise spend their counters.
+
 `decode` returns a message that may be believed to come from the member it names, or raises a
 RemoteError that says whose fault it was. What a News *leads to* is checked where the copy is
 (gossip/feed.py), against the hash in its signed header.
@@ -25,11 +28,14 @@ from ..crypto.errors import (
 )
 from ..crypto.identity import Identity, verify
 from ..crypto.membership import Certificate, GroupKey
+from ..crypto.sealing import sealed_size
 from .door import Door
 from .messages import (
     CONTROL_DOMAIN,
     ENTRY_DOMAIN,
     KIND_OF,
+    MAX_BODY_BYTES,
+    Alert,
     Control,
     ControlHeader,
     EntryHeader,
@@ -39,8 +45,8 @@ from .messages import (
     parse_body,
     parse_header,
 )
+from .proof import verify_proof
 
-MAX_CONTROL_BYTES = 1 << 20  # a control message is small; only news may be as long as a model
 Entropy = Callable[[int], bytes]
 
 
@@ -94,8 +100,8 @@ def encode_control(
     )
 
 
-def decode(frame: bytes | bytearray, door: Door) -> News | Letter:
-    """The message in `frame`.
+def decode(frame: bytes | bytearray, door: Door, link: bytes | None = None) -> News | Letter:
+    """The message in `frame`, which came over the link to `link` (None: from a file, say).
 
     Raises a RemoteError for every frame that is not one, and nothing else. Remembers the counter
     of an accepted control message; changes nothing else.
@@ -108,6 +114,8 @@ def decode(frame: bytes | bytearray, door: Door) -> News | Letter:
         raise WrongNetwork(f"it is meant for network {header.network_id.hex()}")
     if isinstance(header, EntryHeader):
         return _decode_news(header, envelope, door)
+    if link is not None and header.author != link:
+        raise Malformed("it was signed by another peer than the one at the end of this link")
     return _decode_control(header, envelope, door)
 
 
@@ -117,30 +125,39 @@ def _decode_news(header: EntryHeader, envelope: Envelope, door: Door) -> News:
     feed = door.feeds.get(header.author)
     if feed is None:
         raise Unwanted("nobody here follows its author")
-    feed.check_new(entry)
     door.require_unconvicted(header.author)
+    feed.check_new(entry)
     if header.round > door.max_round:
         raise Malformed(f"round {header.round} of {door.max_round}")
     if envelope.base >= header.sequence:
         raise Malformed("a road cannot start behind its end")
+    _check_length(envelope, feed.max_payload_bytes, "payload")
     payload = open_body(envelope, _group_key(envelope, door))
     return News(entry=entry, base=envelope.base, payload=payload)
 
 
 def _decode_control(header: ControlHeader, envelope: Envelope, door: Door) -> Letter:
-    if len(envelope.sealed) > MAX_CONTROL_BYTES:
-        raise OverLong(f"a {header.kind} of {len(envelope.sealed)} bytes")
+    _check_length(envelope, MAX_BODY_BYTES[header.kind], header.kind)
     _require_member(header, door)
-    window = door.window(header.author)
-    window.check(header.counter)
+    door.check_counter(header.author, header.counter)
     if envelope.base:
         raise Malformed(f"a {header.kind} has no road")
     body = bytes(open_body(envelope, _group_key(envelope, door)))
     if digest("control-body", body) != header.body_digest:
         raise Tampered("the body has not the digest that its author signed")
     message = parse_body(header, body)
-    window.mark(header.counter)
+    if isinstance(message, Alert):
+        # anybody can make up a key and prove that it equivocates; what is kept must be bounded
+        accused, _ = verify_proof(message.proof, door.network_id)
+        door.require_known(accused)
+    door.mark_counter(header.author, header.counter)
     return Letter(author=header.author, message=message)
+
+
+def _check_length(envelope: Envelope, max_bytes: int, what: str) -> None:
+    # before the seal is opened: nobody makes us work on more than an honest peer would send
+    if len(envelope.sealed) > sealed_size(max_bytes):
+        raise OverLong(f"a {what} of {len(envelope.sealed)} sealed bytes")
 
 
 def _require_member(header: ControlHeader, door: Door) -> None:
