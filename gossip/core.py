@@ -52,7 +52,7 @@ def _dispatch(state: State, event: Input, now: float) -> Iterator[Effect]:
             yield from links.received(state, event.link, event.frame, now)
             yield from rounds.proceed(state, now)
         case NeighbourUp():
-            yield from links.neighbour_up(state, event.link)
+            yield from links.neighbour_up(state, event.link, now)
         case NeighbourDown():
             yield from links.neighbour_down(state, event.link, event.why)
             yield from rounds.proceed(state, now)
@@ -72,7 +72,7 @@ def _start(state: State, now: float) -> Iterator[Effect]:
         )
     )
     yield SetTimer(timer=links.HEADS, at=now + state.me.rules.deadline_s)
-    if state.rolled_back:
+    if not state.may_publish:
         state.observe_only()
     elif state.phase is Phase.FINISHED:  # a crash may have come before the last test was noted
         yield Evaluate(round=state.round, model=state.model)
@@ -96,8 +96,12 @@ def _tested(state: State, event: Tested) -> Iterator[Effect]:
 def _timer(state: State, timer: str, now: float) -> Iterator[Effect]:
     match timer:
         case links.HEADS:
+            yield from links.greet_again(state, now)
             yield from links.tell_heads(state)
             yield SetTimer(timer=links.HEADS, at=now + state.me.rules.deadline_s)
+        case links.CLAIMS:
+            yield from links.press_claims(state, now)
+            yield from rounds.settled(state, now)
         case rounds.GATHER:
             yield from rounds.stop_gathering(state, now)
         case rounds.NUDGE:

@@ -14,7 +14,7 @@ from ..crypto.errors import Malformed, RemoteError
 from ..crypto.identity import short_id
 from ..crypto.membership import Bulletin, Certificate
 from . import wire
-from .effects import Broadcast, Disconnect, Effect, Frame, Keep, Record, Send
+from .effects import Broadcast, Disconnect, Effect, Frame, Keep, Record, Send, SetTimer
 from .events import Equivocated, LinkDown, LinkUp, MembersChanged, Refused, RolledBack, Sent
 from .events import Received as ReceivedEvent
 from .feed import NO_HASH, EquivocationProven, Feed, Gap
@@ -34,8 +34,10 @@ from .messages import (
 from .state import State
 
 HEADS = "heads"
+CLAIMS = "claims"
 WITNESS_EVERY = 8  # rounds between two comparisons of heads
 PATIENCE = 8  # the same pull is asked and answered once in deadline / PATIENCE
+CLAIM_TRIES = 4  # how often within a deadline the proof of a claim is asked for
 
 
 # -- sending -----------------------------------------------------------------------------------
@@ -44,10 +46,11 @@ PATIENCE = 8  # the same pull is asked and answered once in deadline / PATIENCE
 def send_news(state: State, news: News | None, to: Iterable[bytes]) -> Iterator[Effect]:
     """Send a road to some links; the seal is made once."""
     links = tuple(key for key in to if key in state.up)
-    if news is None or not links:
+    key = state.newest_key()
+    if news is None or key is None or not links:
         return
     header = news.entry.header
-    frame = wire.encode_news(news, key=state.newest_key(), entropy=state.me.entropy)
+    frame = wire.encode_news(news, key=key, entropy=state.me.entropy)
     if header.author == state.me.key:
         state.known.update(dict.fromkeys(links, header.sequence))
     yield from _send(state, frame, links, "news", header.author, header.sequence)
@@ -56,7 +59,10 @@ def send_news(state: State, news: News | None, to: Iterable[bytes]) -> Iterator[
 def send_control(state: State, message: Control, to: Iterable[bytes]) -> Iterator[Effect]:
     """Sign and send a control message to some links."""
     links = tuple(key for key in to if key in state.up)
-    if not links:
+    # a neighbour without the newest group key must be able to read how to get it
+    public = isinstance(message, Hello | BulletinNews)
+    key = state.public_key if public else state.newest_key()
+    if key is None or not links:
         return
     state.counter += 1
     frame = wire.encode_control(
@@ -64,7 +70,7 @@ def send_control(state: State, message: Control, to: Iterable[bytes]) -> Iterato
         identity=state.me.identity,
         network_id=state.me.certificate.network_id,
         counter=state.counter,
-        key=state.newest_key(),
+        key=key,
         entropy=state.me.entropy,
     )
     yield from _send(state, frame, links, KIND_OF[type(message)])
@@ -130,11 +136,22 @@ def _head(feed: Feed) -> Head:
 # -- links -------------------------------------------------------------------------------------
 
 
-def neighbour_up(state: State, link: bytes) -> Iterator[Effect]:
+def neighbour_up(state: State, link: bytes, now: float) -> Iterator[Effect]:
     """Greet whoever is there."""
     state.up.add(link)
     state.absent.discard(link)
     yield Record(event=LinkUp(neighbour=short_id(link)))
+    yield from _greet(state, link, now)
+
+
+def greet_again(state: State, now: float) -> Iterator[Effect]:
+    """Repeat the hello to those who have not answered: one of the two may have been lost."""
+    for link in sorted(state.up - state.greeted):
+        yield from _greet(state, link, now)
+
+
+def _greet(state: State, link: bytes, now: float) -> Iterator[Effect]:
+    state.hailed[link] = now
     hello = Hello(
         certificate=state.me.certificate.to_bytes(),
         heads=tuple(_head(feed) for feed in state.feeds.values() if feed.entry is not None),
@@ -148,6 +165,7 @@ def neighbour_down(state: State, link: bytes, why: str) -> Iterator[Effect]:
     state.up.discard(link)
     state.greeted.discard(link)
     state.known.pop(link, None)
+    state.hailed.pop(link, None)
     state.absent.add(link)
     yield Record(event=LinkDown(neighbour=short_id(link), why=why))
 
@@ -205,6 +223,7 @@ def _news(state: State, link: bytes, news: News, size: int) -> Iterator[Effect]:
     if author == state.me.key:
         # our own signature on an entry that this folder never made: it is a copy or a backup,
         # and its ledger has missed what the real one released
+        state.rolled_back = True
         state.observe_only()
         yield Record(event=RolledBack(own_sequence=before, seen_sequence=state.own.sequence))
         yield Keep(checkpoint=state.checkpoint())
@@ -227,7 +246,7 @@ def _letter(
         case Pull():
             yield from _answer(state, link, message, now)
         case Witness():
-            _weigh(state, SignedEntry.unpack(message.entry))
+            yield from _weigh(state, SignedEntry.unpack(message.entry))
         case Alert():
             yield from _convict(state, message.proof)
         case BulletinNews():
@@ -236,6 +255,8 @@ def _letter(
 
 def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effect]:
     state.admit(Certificate.from_bytes(hello.certificate))
+    if link in state.greeted and now - state.hailed.get(link, now) > state.me.rules.deadline_s / 2:
+        yield from _greet(state, link, now)  # it says hello again: ours was lost
     state.greeted.add(link)
     state.known[link] = next((h.sequence for h in hello.heads if h.author == state.me.key), 0)
     bulletin = state.roster.bulletin
@@ -258,11 +279,44 @@ def _compare(state: State, link: bytes, heads: Iterable[Head], now: float) -> It
         ours = feed.entry_at(head.sequence)
         if ours is not None and ours.hash != head.hash:
             yield from send_control(state, Witness(entry=ours.pack()), [link])
-        if head.sequence > feed.sequence and (
-            # the author itself brings its news to whom it can reach
-            head.author in (link, state.me.key) or head.author not in state.up
-        ):
+        if head.sequence <= feed.sequence:
+            continue
+        if feed is state.own:
+            yield from _doubt(state, link, now)
+        elif head.author == link or head.author not in state.up:
+            # else the author itself brings its news: it can reach us
             yield from pull(state, link, head.author, now)
+
+
+def _doubt(state: State, link: bytes, now: float) -> Iterator[Effect]:
+    """A neighbour says that our own feed is longer than we know: this folder may be a backup.
+
+    Until it has shown the entry, or has had a deadline's time to, nothing new is published. Each
+    neighbour is waited for once.
+    """
+    if not state.may_publish or link in state.claims or link in state.disbelieved:
+        return
+    if not state.claims:
+        yield SetTimer(timer=CLAIMS, at=now + state.me.rules.deadline_s / CLAIM_TRIES)
+    state.claims[link] = 1
+    yield from _ask_for_own(state, link)
+
+
+def press_claims(state: State, now: float) -> Iterator[Effect]:
+    """Ask again for entries of our own that we are said to have published."""
+    for link, asked in list(state.claims.items()):
+        if asked >= CLAIM_TRIES:
+            del state.claims[link]
+            state.disbelieved.add(link)
+        else:
+            state.claims[link] = asked + 1
+            yield from _ask_for_own(state, link)
+    if state.claims:
+        yield SetTimer(timer=CLAIMS, at=now + state.me.rules.deadline_s / CLAIM_TRIES)
+
+
+def _ask_for_own(state: State, link: bytes) -> Iterator[Effect]:
+    yield from send_control(state, Pull(feed=state.me.key, have=state.own.sequence), [link])
 
 
 def _answer(state: State, link: bytes, request: Pull, now: float) -> Iterator[Effect]:
@@ -281,11 +335,15 @@ def _answer(state: State, link: bytes, request: Pull, now: float) -> Iterator[Ef
 # -- trust -------------------------------------------------------------------------------------
 
 
-def _weigh(state: State, entry: SignedEntry) -> None:
-    """Compare a signed entry with what is held; raises EquivocationProven."""
+def _weigh(state: State, entry: SignedEntry) -> Iterator[Effect]:
+    """Compare a signed entry with what is held; two that contradict each other convict."""
     feed = state.feeds.get(entry.header.author)
-    if feed is not None and entry.header.author not in state.proofs:
+    if feed is None:
+        return
+    try:
         feed.check_honest(entry)
+    except EquivocationProven as error:
+        yield from _convict(state, error.proof)
 
 
 def _convict(state: State, proof: bytes) -> Iterator[Effect]:
@@ -295,6 +353,7 @@ def _convict(state: State, proof: bytes) -> Iterator[Effect]:
         return
     author, sequence = verdict
     if author == state.me.key:  # our key is in use elsewhere: whatever we publish makes it worse
+        state.rolled_back = True
         state.observe_only()
     yield Record(event=Equivocated(author=short_id(author), sequence=sequence, proof=proof.hex()))
     yield Keep(checkpoint=state.checkpoint())
@@ -312,6 +371,8 @@ def _bulletin(state: State, link: bytes, message: BulletinNews) -> Iterator[Effe
             key_epoch=bulletin.key_epoch,
         )
     )
+    if not state.may_publish:
+        state.observe_only()
     yield Keep(checkpoint=state.checkpoint())
     yield from send_control(state, message, sorted(state.greeted - {link}))
     for revoked in sorted(state.up & set(bulletin.revoked)):

@@ -31,12 +31,19 @@ DEADLINE = "deadline"
 NUDGES = 4  # how often within a deadline a late neighbour is asked
 
 
+def largest_parameter(grid_bits: int) -> float:
+    """What a published parameter may come to: half of what the grid holds, so that the way from
+    one public copy to the next fits the grid as well.
+    """
+    return 2.0 ** (30 - grid_bits)
+
+
 # -- train -------------------------------------------------------------------------------------
 
 
 def proceed(state: State, now: float) -> Iterator[Effect]:
     """Go on if what the peer waits for has come."""
-    if state.phase is Phase.GATHERING:
+    if state.phase is Phase.GATHERING and not state.claims:
         neighbours = state.topology.all_neighbours(state.index)
         if len(state.keys_at(neighbours)) == len(neighbours) and all(
             key in state.greeted or key in state.absent or state.excluded(key)
@@ -49,13 +56,23 @@ def proceed(state: State, now: float) -> Iterator[Effect]:
 
 def stop_gathering(state: State, now: float) -> Iterator[Effect]:
     """Begin, or carry on where the checkpoint was, with those who are there."""
-    if state.phase is not Phase.GATHERING:
+    if state.phase is not Phase.GATHERING or state.claims:
         return
     if state.resume_phase is Phase.WAITING:
         state.phase = Phase.WAITING
         yield from _wait(state, now)
     else:
         yield from _begin(state)
+
+
+def settled(state: State, now: float) -> Iterator[Effect]:
+    """Go on when nobody says any more that our feed is longer than we know."""
+    if state.claims:
+        return
+    held, state.held = state.held, None
+    if held is not None:
+        yield from trained(state, held, now)
+    yield from stop_gathering(state, now)
 
 
 def _begin(state: State) -> Iterator[Effect]:
@@ -80,7 +97,10 @@ def _catch_up(state: State) -> Iterator[Effect]:
 def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
     """Publish what the learner released."""
     if state.phase is not Phase.TRAINING or event.round != state.round:
-        return  # the answer to a question that a catch-up made obsolete
+        return  # this peer has become an observer meanwhile
+    if state.claims:
+        state.held = event  # two entries with one number would convict this peer
+        return
     release = event.release
     if event.stopped is not None and state.stopped is None:
         state.stopped = event.stopped
@@ -108,15 +128,19 @@ def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
         )
     )
     state.trained = event.stopped is None
-    yield from _publish(state, release.z)
+    published = _publish(state, release.z)
     state.phase = Phase.WAITING
     yield Keep(checkpoint=state.checkpoint())
+    yield Record(event=published)  # not before: after a crash the number would be given again
     yield from _spread(state)
     yield from _wait(state, now)
 
 
-def _publish(state: State, z: FloatVector) -> Iterator[Effect]:
+def _publish(state: State, release: FloatVector) -> Published:
     rules, own = state.me.rules, state.own
+    # a neighbour that publishes the ends of the grid must not drive our sums off it
+    largest = largest_parameter(rules.grid_bits)
+    z = np.clip(release, -largest, largest)
     delta = difference(to_grid(z, rules.grid_bits), own.copy)
     step = compress(delta, rules.compression, rules.keep)
     copy = add(own.copy, step)
@@ -138,14 +162,12 @@ def _publish(state: State, z: FloatVector) -> Iterator[Effect]:
     share = float(captured(delta, step))
     state.base = base_of(rules.mixing, from_grid(copy, rules.grid_bits), z)
     state.gamma = float(gamma_of(rules.mixing, share))
-    yield Record(
-        event=Published(
-            round=state.round,
-            sequence=own.sequence,
-            state=entry.header.state.hex(),
-            size_bytes=len(payload),
-            captured=share,
-        )
+    return Published(
+        round=state.round,
+        sequence=own.sequence,
+        state=entry.header.state.hex(),
+        size_bytes=len(payload),
+        captured=share,
     )
 
 

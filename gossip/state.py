@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from ..crypto.digest import digest
 from ..crypto.identity import Identity
 from ..crypto.membership import Bulletin, Certificate, GroupKey, Roster
 from .door import Door
@@ -19,6 +21,10 @@ from .proof import verify_proof
 from .rules import Rules
 from .topology import Topology
 
+if TYPE_CHECKING:
+    from .effects import Trained
+
+PUBLIC_EPOCH = 2**32 - 1  # of the seal that every member can open, whatever its bulletin
 FloatVector = npt.NDArray[np.float32]
 
 
@@ -29,7 +35,7 @@ class Phase(StrEnum):
     TRAINING = "training"  # the learner is at work
     WAITING = "waiting"  # published; waiting for its neighbours' entries
     FINISHED = "finished"  # all rounds done; answers, relays, heals
-    OBSERVING = "observing"  # its folder is behind its own feed; publishes nothing
+    OBSERVING = "observing"  # its key is in use elsewhere, or revoked; publishes nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +107,8 @@ class State:
         self.roster = Roster(me.certificate.network_id, root_key)
         for certificate in (me.certificate, *certificates):
             self.roster.admit(certificate)
-        self.group_keys: dict[int, GroupKey] = {}
+        self.public_key = _public_key(me.certificate.network_id)
+        self.group_keys: dict[int, GroupKey] = {PUBLIC_EPOCH: self.public_key}
         self._listed: frozenset[bytes] = frozenset()
         self.own = Feed(me.key, me.genesis)
         self.feeds: dict[bytes, Feed] = {me.key: self.own}
@@ -130,11 +137,15 @@ class State:
         self.rolled_back = False
 
         self.up: set[bytes] = set()  # links that are there
+        self.hailed: dict[bytes, float] = {}  # link -> when our last hello went out
         self.greeted: set[bytes] = set()  # links whose hello came
         self.absent: set[bytes] = set()  # neighbours that nobody waits for
         self.known: dict[bytes, int] = {}  # link -> up to where it holds our feed
         self.pulled: dict[bytes, float] = {}  # feed -> when it was last asked for
         self.answered: dict[tuple[bytes, bytes], tuple[int, int, float]] = {}
+        self.claims: dict[bytes, int] = {}  # who says that our feed goes on -> times asked for it
+        self.disbelieved: set[bytes] = set()  # who said so and never showed it
+        self.held: Trained | None = None  # what is not published before a claim is settled
         self.counter = me.boot << 32
         self._stored: dict[bytes, int] = {}  # author -> sequence that the last checkpoint held
         self._follow_neighbours()
@@ -169,9 +180,10 @@ class State:
         certificate = self.roster.certificate(key)
         return certificate.index if certificate else None
 
-    def newest_key(self) -> GroupKey:
-        """The group key to seal with."""
-        return self.group_keys[max(self.group_keys)]
+    def newest_key(self) -> GroupKey | None:
+        """The group key to seal with; None when no bulletin gave this peer one."""
+        newest = max(self.group_keys.keys() - {PUBLIC_EPOCH}, default=None)
+        return None if newest is None else self.group_keys[newest]
 
     def excluded(self, key: bytes) -> bool:
         """Whether a peer's word counts no more: it equivocated or was revoked."""
@@ -208,10 +220,16 @@ class State:
         """Wait for the neighbours' hellos before carrying on."""
         self.resume_phase, self.phase = self.phase, Phase.GATHERING
 
+    @property
+    def may_publish(self) -> bool:
+        """Whether the world may still believe what this peer signs."""
+        return not self.rolled_back and not self.excluded(self.me.key)
+
     def observe_only(self) -> None:
         """Publish and train no more; only listen and relay."""
-        self.rolled_back = True
         self.phase = Phase.OBSERVING
+        self.held = None
+        self.claims.clear()
 
     # -- what must survive -------------------------------------------------------------------
 
@@ -256,7 +274,8 @@ class State:
         for record in stored.feeds:
             feed = self.feeds.setdefault(record.author, Feed(record.author, self.me.genesis))
             own = record.author == self.me.key
-            feed.restore(record.entry, record.copy, list(deltas) if own else [])
+            head = record.entry.header.sequence
+            feed.restore(record.entry, record.copy, _leading_to(head, deltas) if own else [])
             self._stored[record.author] = feed.sequence
         for proof in stored.proofs:
             self.shun(proof)
@@ -271,3 +290,19 @@ class State:
             return None
         self.proofs[author] = proof
         return author, sequence
+
+
+def _leading_to(head: int, deltas: Iterable[Delta]) -> list[Delta]:
+    """The last of `deltas` that lead to entry number `head` one by one; none when they do not."""
+    chain: list[Delta] = []
+    for delta in sorted(deltas, reverse=True):
+        if delta.sequence == head - len(chain):
+            chain.insert(0, delta)
+    return chain
+
+
+def _public_key(network_id: bytes) -> GroupKey:
+    """The seal of hellos and bulletins: a peer with an old group key must be able to read how it
+    gets the new one. What they say is public, and their signatures prove it.
+    """
+    return GroupKey(PUBLIC_EPOCH, digest("public-seal", network_id))

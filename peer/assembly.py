@@ -12,6 +12,7 @@ from ..crypto.network import NetworkFile
 from ..crypto.privacy import PrivacyGate
 from ..crypto.privacy_settings import PrivacySettings
 from ..gossip.grid import GridVector, from_grid, state_hash, to_grid
+from ..gossip.rounds import largest_parameter
 from ..gossip.rules import Rules
 from ..gossip.state import Myself, State
 from .learners.base import Learner, Model, TrainingPlan
@@ -81,9 +82,8 @@ def make_trainer(
         entropy=entropy,
     )
     beta = rules.momentum if rules.optimiser == "qg-dsgdm" else 0.0
-    return Trainer(
-        learner=learner, gate=gate, plan=plan, beta=beta, largest=2.0 ** (30 - rules.grid_bits)
-    )
+    largest = largest_parameter(rules.grid_bits)
+    return Trainer(learner=learner, gate=gate, plan=plan, beta=beta, largest=largest)
 
 
 def make_state(
@@ -115,7 +115,7 @@ def make_state(
     state = State(
         me, initial=initial, certificates=certificates, bulletin=bulletin, root_key=root_key
     )
-    if not state.group_keys:
+    if state.newest_key() is None:
         raise ConfigError(
             "the network's bulletin holds no group key for this peer",
             where="admission",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -40,8 +41,9 @@ class EventLog:
             ) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; a line that could not be written was told by `write`."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def _ends_in_newline(path: Path) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -15,13 +16,19 @@ from ..crypto.ledger import Ledger
 from ..gossip.rules import Rules
 from ..gossip.state import State
 from .assembly import check_model, make_state, make_trainer
+from .clock import wall_time
 from .config import PeerConfig
 from .event_log import EventLog
 from .folder import PeerFolder
 from .learners.spec import build_learner
-from .node import Node
+from .node import Node, root_cause
 from .store import Store
 from .transports.base import Transport
+from .transports.limits import Limits
+
+__all__ = ["opened", "root_cause", "run_peer"]
+
+STOP_S = 3.0  # how long a learner that is at work when the peer is stopped is waited for
 
 
 @contextmanager
@@ -41,45 +48,50 @@ def opened(
         rules = Rules.model_validate(admission.network.rules)
         learner = build_learner(config.learner, folder=folder.path)
         genesis = check_model(learner, admission.network, rules)
-        store = Store(folder.database_file, identity.verify_key)
-        ledger = Ledger(folder.database_file)
-        state = make_state(
-            identity=identity,
-            certificate=admission.certificate,
-            bulletin=admission.bulletin,
-            root_key=admission.network.root_key,
-            rules=rules,
-            genesis=genesis,
-            plan=config.training,
-            samples=learner.samples,
-            entropy=os.urandom,
-            boot=store.next_boot(),
-        )
-        stored = store.load()
-        if stored is not None:
-            state.restore(*stored)
-        trainer = make_trainer(
-            learner,
-            privacy=config.privacy,
-            plan=config.training,
-            rules=rules,
-            ledger=ledger,
-            entropy=os.urandom,
-        )
-        link = transport(state) if transport else _transport_of(config, state)
-        link.seek(config.addresses())
-        try:
-            yield Node(
+        with (
+            closing(Ledger(folder.database_file)) as ledger,
+            closing(Store(folder.database_file, identity.verify_key)) as store,
+            closing(EventLog(folder.events_file)) as log,
+        ):
+            state = make_state(
+                identity=identity,
+                certificate=admission.certificate,
+                bulletin=admission.bulletin,
+                root_key=admission.network.root_key,
+                rules=rules,
+                genesis=genesis,
+                plan=config.training,
+                samples=learner.samples,
+                entropy=os.urandom,
+                # a folder put back from a backup must not number its messages as before
+                boot=store.next_boot(at_least=int(wall_time())),
+            )
+            stored = store.load()
+            if stored is not None:
+                state.restore(*stored)
+            trainer = make_trainer(
+                learner,
+                privacy=config.privacy,
+                plan=config.training,
+                rules=rules,
+                ledger=ledger,
+                entropy=os.urandom,
+            )
+            link = transport(state) if transport else _transport_of(config, state)
+            link.seek(config.addresses())
+            node = Node(
                 name=config.name,
                 state=state,
                 trainer=trainer,
                 store=store,
-                log=EventLog(folder.events_file),
+                log=log,
                 transport=link,
                 finished=finished,
             )
-        finally:
-            ledger.close()
+            try:
+                yield node
+            finally:
+                node.at_rest.wait(STOP_S)
 
 
 def _transport_of(config: PeerConfig, state: State) -> Transport:
@@ -97,7 +109,13 @@ def _transport_of(config: PeerConfig, state: State) -> Transport:
             where="transport",
             fix="pip install 'tidings[libp2p]'",
         ) from error
-    return Libp2pTransport(state.me.identity.seed, config.listen, state.may_link)
+    longest = state.me.rules.max_frame_bytes
+    limits = Limits(
+        max_frame_bytes=longest,
+        max_buffered_bytes=longest + longest // 2,
+        max_queued_bytes=longest + longest // 2,
+    )
+    return Libp2pTransport(state.me.identity.seed, config.listen, state.may_link, limits)
 
 
 def run_peer(path: Path) -> None:
@@ -106,21 +124,19 @@ def run_peer(path: Path) -> None:
     with opened(folder) as node:
         backend = node.transport.backend
         anyio.run(_until_stopped, node, backend="asyncio" if backend == "any" else backend)
+    if not node.at_rest.is_set():
+        # A learner cannot be interrupted. All that is stored survives a kill, so this is one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 async def _until_stopped(node: Node) -> None:
     try:
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(node.run)
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(node.run)
                 async for _ in signals:
                     tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise root_cause(group) from None
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """The one error behind nested groups: what a person should be told."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -1,15 +1,16 @@
 """One running node: feeds the protocol core what happens, and carries out what it answers.
 
 One loop handles one input at a time. Whatever may wait is a task of its own: each link has an
-outbox, so a slow neighbour holds up nobody else, and training runs in a worker thread, so the
-network never waits for it. A checkpoint is on the disk before the effects that follow it.
+outbox, so a slow neighbour holds up nobody else. Training and the core's arithmetic run in worker
+threads, so the network never waits for them. A checkpoint is on the disk before the effects that
+follow it.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -17,7 +18,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
-from ..crypto.errors import TransportError
+from ..crypto.errors import TidingsError, TransportError
 from ..gossip import effects as fx
 from ..gossip.core import handle
 from ..gossip.events import PeerFinished
@@ -34,8 +35,20 @@ OUTBOX_LENGTH = 64  # frames that may wait for one link before it is cut
 Job = fx.Train | fx.Evaluate
 
 
+def root_cause(error: BaseException) -> BaseException:
+    """The one error behind nested groups: what a person should be told."""
+    while isinstance(error, BaseExceptionGroup):
+        mendable = error.subgroup(TidingsError)
+        error = (mendable or error).exceptions[0]
+    return error
+
+
 class Node:
-    """A peer at work on a transport. ``name`` is for its event log."""
+    """A peer at work on a transport. ``name`` is for its event log.
+
+    Store and log are the caller's to close, after ``at_rest`` is set: a learner cannot be
+    interrupted, so its thread may outlive ``run`` for a while.
+    """
 
     def __init__(
         self,
@@ -56,7 +69,9 @@ class Node:
         self.transport = transport
         self._finished = finished
         self._timers: dict[str, float] = {}
-        self._outboxes: dict[bytes, MemoryObjectSendStream[fx.Frame]] = {}
+        self._outboxes: dict[bytes, MemoryObjectSendStream[bytes]] = {}
+        self.at_rest = threading.Event()  # no thread of the learner's is running
+        self.at_rest.set()
 
     async def run(self, *, task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; ``started`` gets the addresses that the transport listens on.
@@ -64,7 +79,9 @@ class Node:
         Raises TransportError when the address cannot be used, StorageError when the disk fails.
         """
         send, inbox = anyio.create_memory_object_stream[fx.Input](INBOX_LENGTH)
+        # the core asks for one training at a time, so this never grows
         jobs, work = anyio.create_memory_object_stream[Job](math.inf)
+        self._core = anyio.CapacityLimiter(1)  # a thread of its own, whoever trains
         try:
             async with anyio.create_task_group() as tasks:
                 addresses = await tasks.start(
@@ -73,9 +90,8 @@ class Node:
                 tasks.start_soon(self._work, work, send)
                 task_status.started(addresses)
                 await self._loop(inbox, jobs)
-        finally:
-            self._log.close()
-            self._store.close()
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from None
 
     async def _loop(
         self, inbox: MemoryObjectReceiveStream[fx.Input], jobs: MemoryObjectSendStream[Job]
@@ -97,9 +113,9 @@ class Node:
     ) -> None:
         match delivery:
             case base.LinkUp(peer=peer):
-                send, receive = anyio.create_memory_object_stream[fx.Frame](OUTBOX_LENGTH)
+                send, receive = anyio.create_memory_object_stream[bytes](OUTBOX_LENGTH)
                 self._outboxes[peer] = send
-                tasks.start_soon(self._drain, peer, receive)
+                tasks.start_soon(self._drain, peer, send, receive)
                 await inbox.send(fx.NeighbourUp(link=peer))
             case base.LinkDown(peer=peer, why=why):
                 self._close_outbox(peer)
@@ -113,11 +129,16 @@ class Node:
         inbox: MemoryObjectSendStream[fx.Input],
     ) -> None:
         async for job in work:
+            await inbox.send(await run_sync(self._answer, job, abandon_on_cancel=True))
+
+    def _answer(self, job: Job) -> fx.Input:
+        self.at_rest.clear()
+        try:
             if isinstance(job, fx.Train):
-                answer: fx.Input = await run_sync(self._trainer.train, job)
-            else:
-                answer = await run_sync(self._trainer.evaluate, job)
-            await inbox.send(answer)
+                return self._trainer.train(job)
+            return self._trainer.evaluate(job)
+        finally:
+            self.at_rest.set()
 
     def _next_timer(self) -> float:
         if not self._timers:
@@ -134,42 +155,55 @@ class Node:
     # -- effects ---------------------------------------------------------------------------
 
     async def _take(self, event: fx.Input, jobs: MemoryObjectSendStream[Job]) -> None:
-        for effect in handle(self.state, event, monotonic_time()):
+        effects = await run_sync(handle, self.state, event, monotonic_time(), limiter=self._core)
+        for effect in effects:
             match effect:
                 case fx.Record():
                     self._log.write(effect.event, time=wall_time(), peer=self.name)
                     if isinstance(effect.event, PeerFinished):
                         self._finished()
                 case fx.Send():
-                    await self._post(effect.to, effect.frame)
+                    await self._post((effect.to,), bytes(effect.frame))
                 case fx.Broadcast():
-                    for link in effect.to:
-                        await self._post(link, effect.frame)
+                    await self._post(effect.to, bytes(effect.frame))
                 case fx.SetTimer():
                     self._timers[effect.timer] = effect.at
                 case fx.Keep():
-                    await run_sync(self._store.keep, effect.checkpoint)
+                    await run_sync(self._store.keep, effect.checkpoint, limiter=self._core)
                 case fx.Train() | fx.Evaluate():
                     await jobs.send(effect)
                 case fx.Disconnect():
                     await self.transport.disconnect(effect.link, effect.why)
 
-    async def _post(self, link: bytes, frame: fx.Frame) -> None:
-        outbox = self._outboxes.get(link)
-        if outbox is None:
-            return  # the link broke a moment ago; its NeighbourDown is on the way
-        try:
-            outbox.send_nowait(frame)
-        except anyio.WouldBlock:
-            # a frame left out would be a gap; a new link begins with a hello and one road
-            await self.transport.disconnect(link, "too slow: its outbox is full")
-        except anyio.BrokenResourceError:
-            return
+    async def _post(self, links: tuple[bytes, ...], frame: bytes) -> None:
+        for link in links:
+            outbox = self._outboxes.get(link)
+            if outbox is None:
+                continue  # the link broke a moment ago; its NeighbourDown is on the way
+            try:
+                outbox.send_nowait(frame)
+            except anyio.WouldBlock:
+                # a frame left out would be a gap; a new link begins with a hello and one road
+                await self.transport.disconnect(link, "too slow: its outbox is full")
+            except anyio.BrokenResourceError:
+                continue
 
-    async def _drain(self, link: bytes, frames: MemoryObjectReceiveStream[fx.Frame]) -> None:
-        with frames, suppress(TransportError):
+    async def _drain(
+        self,
+        link: bytes,
+        outbox: MemoryObjectSendStream[bytes],
+        frames: MemoryObjectReceiveStream[bytes],
+    ) -> None:
+        with frames:
             async for frame in frames:
-                await self.transport.send(link, bytes(frame))
+                if self._outboxes.get(link) is not outbox:
+                    return  # what was meant for a link that broke has no place on the next
+                try:
+                    await self.transport.send(link, frame)
+                except TransportError as error:
+                    if self._outboxes.get(link) is outbox:
+                        await self.transport.disconnect(link, str(error))
+                    return
 
     def _close_outbox(self, link: bytes) -> None:
         outbox = self._outboxes.pop(link, None)

@@ -12,20 +12,24 @@ number would be used twice.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..crypto import canonical
-from ..crypto.errors import StorageError
+from ..crypto.errors import RemoteError, StorageError
+from ..crypto.files import storage_error
 from ..gossip.feed import Delta
+from ..gossip.grid import state_hash
 from ..gossip.messages import SignedEntry
 from ..gossip.state import Checkpoint, FeedRecord, Phase
 
+BUSY_TIMEOUT_S = 10.0  # the ledger writes to the same file
 KEPT_ENTRIES = 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -50,10 +54,17 @@ class Store:
         self._path = path
         self._own_key = own_key
         with self._guard():
-            self._db = sqlite3.connect(path, timeout=30.0, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            # private models are nobody else's to read
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("PRAGMA fullfsync=ON")  # macOS: past the drive's cache as well
+                self._db.executescript(_SCHEMA)
+            except BaseException:
+                self._db.close()
+                raise
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -65,16 +76,19 @@ class Store:
                 where=str(self._path),
                 fix="make room on the disk and check the folder's owner, then start again",
             ) from error
+        except OSError as error:
+            raise storage_error(error, self._path) from error
 
     def close(self) -> None:
-        """Close the database."""
-        self._db.close()
+        """Close the database; all that was kept is on the disk already."""
+        with suppress(sqlite3.Error):  # such as a disk too full to tidy up
+            self._db.close()
 
-    def next_boot(self) -> int:
+    def next_boot(self, *, at_least: int = 1) -> int:
         """Count this start; the number never comes again."""
         with self._guard(), self._db:
             row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
-            boot = (row[0] if row else 0) + 1
+            boot = max((row[0] if row else 0) + 1, at_least)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
         return int(boot)
 
@@ -123,7 +137,14 @@ class Store:
                 return None
             feeds = self._db.execute("SELECT author, entry, copy FROM feeds").fetchall()
             entries = self._db.execute("SELECT * FROM entries ORDER BY sequence").fetchall()
-        return self._checkpoint(row, feeds), [Delta(*entry) for entry in entries]
+        try:
+            return self._checkpoint(row, feeds), [Delta(*entry) for entry in entries]
+        except (RemoteError, TypeError, ValueError) as error:
+            raise StorageError(
+                f"the peer's database is damaged: {error}",
+                where=str(self._path),
+                fix="start a new peer in a new folder",
+            ) from error
 
     def _checkpoint(self, row: tuple[Any, ...], feeds: list[tuple[Any, ...]]) -> Checkpoint:
         _, round_, phase, gamma, trained, rolled_back, *blobs = row
@@ -140,18 +161,20 @@ class Store:
             proofs=_blobs(proofs),
             certificates=_blobs(certificates),
             bulletin=bulletin,
-            feeds=tuple(
-                FeedRecord(
-                    author=author,
-                    entry=SignedEntry.unpack(entry),
-                    copy=np.frombuffer(copy, dtype=np.int32),
-                )
-                for author, entry, copy in feeds
-            ),
+            feeds=tuple(_feed_record(*feed) for feed in feeds),
         )
+
+
+def _feed_record(author: bytes, entry: bytes, copy: bytes) -> FeedRecord:
+    signed = SignedEntry.unpack(entry)
+    vector = np.frombuffer(copy, dtype=np.int32)
+    if signed.header.author != author or signed.header.state != state_hash(vector):
+        raise ValueError("a public copy is not the one that its entry names")
+    return FeedRecord(author=author, entry=signed, copy=vector)
 
 
 def _blobs(packed: bytes) -> tuple[bytes, ...]:
     items = canonical.unpack(packed, max_bytes=len(packed))
-    assert isinstance(items, list)  # this is what `keep` packed
+    if not isinstance(items, list):
+        raise ValueError("a list was expected")
     return tuple(item for item in items if isinstance(item, bytes))

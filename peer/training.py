@@ -5,6 +5,8 @@ Here, and nowhere else, a learner meets the privacy gate.
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +21,8 @@ from .learners.base import Learner, TrainingPlan
 class Trainer:
     """A learner, its plan, and the only door out.
 
-    ``beta`` is the momentum of the rules, ``largest`` what a parameter may come to: half of what
-    the grid holds, so that no sum on the grid overflows.
+    ``beta`` is the momentum of the rules, ``largest`` what a parameter may come to
+    (gossip/rounds.py).
     """
 
     learner: Learner
@@ -61,6 +63,6 @@ class Trainer:
     def evaluate(self, job: Evaluate) -> Tested:
         """Test a model on the held-out records."""
         result = self.learner.evaluate(job.model)
-        return Tested(
-            round=job.round, accuracy=result.accuracy, loss=result.loss, samples=result.samples
-        )
+        # a model that diverged may have no loss that is a number; an event log knows only numbers
+        loss = result.loss if math.isfinite(result.loss) else sys.float_info.max
+        return Tested(round=job.round, accuracy=result.accuracy, loss=loss, samples=result.samples)
