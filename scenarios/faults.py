@@ -2,17 +2,17 @@
 
 [faults]
 loss = 0.02              # share of frames that vanish
-delay_s = 0.02           # one way, and uniform jitter on top
-jitter_s = 0.01
-train_s = 0.1            # how long a round of training takes, slower by up to straggle x
-straggle = 0.5
+delay_s = 0.02           # how long a frame travels
+jitter_s = 0.01          # uniformly random, added to each frame; a link keeps frames in order
+train_s = 0.1            # how long a round of training takes
+straggle = 0.5           # each node has a pace: its training takes up to 1 + straggle as long
 
 [[faults.cuts]]          # the network in pieces: no frame passes between two groups
 from_s = 2.0
 to_s = 6.0
 groups = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
-[[faults.crashes]]       # a node dies at once and comes back from its checkpoint
+[[faults.crashes]]       # a node dies in mid-work and comes back from its last checkpoint
 node = 3
 at_s = 1.0
 for_s = 2.0
@@ -97,12 +97,24 @@ class Faults(_Table):
     crashes: tuple[Crash, ...] = ()
     liars: tuple[Liar, ...] = ()
 
+    @model_validator(mode="after")
+    def _sensible(self) -> Faults:
+        up_at: dict[int, float] = {}
+        for crash in sorted(self.crashes, key=lambda crash: crash.at_s):
+            if crash.at_s < up_at.get(crash.node, 0.0):
+                raise ValueError(f"node {crash.node} crashes again while it is down")
+            up_at[crash.node] = crash.at_s + crash.for_s
+        liars = [liar.node for liar in self.liars]
+        if len(liars) != len(set(liars)):
+            raise ValueError("a node is named as a liar twice; it has one behaviour")
+        return self
+
     def nodes(self) -> set[int]:
         """All node numbers that are named."""
         named = {node for cut in self.cuts for group in cut.groups for node in group}
         return named | {crash.node for crash in self.crashes} | {liar.node for liar in self.liars}
 
     @property
-    def need_simulation(self) -> bool:
-        """Whether anything is asked for that only a simulated network can do."""
-        return bool(self.loss or self.cuts or self.crashes or self.liars)
+    def asked_for(self) -> bool:
+        """Whether anything is asked for: only a simulated network can be told how to fail."""
+        return self != Faults()

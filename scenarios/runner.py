@@ -11,7 +11,10 @@ A comparison of several arms has one such folder for each arm inside RUN.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..crypto.errors import ConfigError
@@ -43,51 +46,87 @@ def run_scenario(
 ) -> dict[str, Path]:
     """Run every arm of `scenario`; the folder of each by its name. `watch` sees each event.
 
-    Raises any TidingsError that says what is wrong with the scenario or the folder.
+    Raises any TidingsError that says what is wrong with the scenario or the folder, and
+    KeyboardInterrupt when it was stopped, by Ctrl-C or SIGTERM; the folder tells of both.
     """
+    _check_engine(scenario, processes=processes)
     make_run_folder(folder)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if scenario.arms == ("gossip",):
-        _run_arm(scenario, folder, watch, processes=processes)
-        return {scenario.name: folder}
-    folders: dict[str, Path] = {}
-    for arm in scenario.arms:
-        folders[arm] = folder / arm
-        make_folder(folders[arm])
-        _run_arm(arm_of(scenario, arm), folders[arm], watch, processes=processes)
-    return folders
+    with _stoppable():
+        if scenario.arms == ("gossip",):
+            _run_arm(scenario, folder, watch, processes=processes)
+            return {scenario.name: folder}
+        folders: dict[str, Path] = {}
+        for arm in scenario.arms:
+            folders[arm] = folder / arm
+            make_folder(folders[arm])
+            _run_arm(arm_of(scenario, arm), folders[arm], watch, processes=processes)
+        return folders
+
+
+def _check_engine(scenario: Scenario, *, processes: bool) -> None:
+    """ConfigError when the engine cannot do what is asked for."""
+    if processes and scenario.engine != "live":
+        raise ConfigError(
+            "a simulation runs all peers in one process",
+            where="--processes",
+            fix="add --engine live, or leave --processes out",
+        )
+    if processes and scenario.transport == "memory":
+        raise ConfigError(
+            "peers in processes of their own cannot share memory",
+            where="--processes",
+            fix="use --transport libp2p",
+        )
+    if scenario.engine == "live" and scenario.faults.asked_for:
+        raise ConfigError(
+            "the [faults] of this scenario happen on a simulated network, not on a real one",
+            where=scenario.name,
+            fix="add --engine sim",
+        )
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, so that no peer in a process of its own stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool) -> None:
     write_settings(scenario, folder / "scenario.toml")
     log = EventLog(folder / LOG_NAME)
     simulated = scenario.engine == "sim"
+    clock: Callable[[], float] = (lambda: 0.0) if simulated else wall_time
 
     def note(time: float, peer: str, event: Event) -> None:
         log.write(event, time=time, peer=peer)
         watch(scenario, LogLine(time=time, peer=peer, event=event))
 
-    def now() -> float:
-        return 0.0 if simulated else wall_time()
-
     started = RunStarted(
         name=scenario.name,
         engine=scenario.engine,
-        transport="simulated" if simulated else scenario.transport,
+        transport="" if simulated else scenario.transport,
         seed=scenario.seed,
         peers=scenario.peers,
         rounds=scenario.rules.rounds,
         scenario=to_toml(scenario),
     )
-    note(now(), "", started)
-    outcome, ended = "interrupted", None
+    note(clock(), "", started)
+    outcome = "failed"
     try:
         if simulated:
             from .engines.sim import Simulation
 
             simulation = Simulation(World(scenario), scenario.faults, note)
+            clock = lambda: simulation.now
             outcome = simulation.run()
-            ended = simulation.now
         else:
             from .engines.live import run_live
 
@@ -95,10 +134,8 @@ def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool)
                 scenario, folder, lambda line: watch(scenario, line), processes=processes
             )
     except KeyboardInterrupt:
-        raise
-    except BaseException:
-        outcome = "failed"
+        outcome = "interrupted"
         raise
     finally:
-        note(now() if ended is None else ended, "", RunFinished(outcome=outcome))
+        note(clock(), "", RunFinished(outcome=outcome))
         log.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -86,10 +87,16 @@ def bundled() -> dict[str, str]:
     }
 
 
-def load_scenario(name_or_path: str, sets: tuple[str, ...] = ()) -> Scenario:
-    """The bundled scenario of that name, or the one in that file, with ``--set`` overrides.
+def load_scenario(
+    name_or_path: str,
+    sets: tuple[str, ...] = (),
+    options: Mapping[str, str | int] | None = None,
+) -> Scenario:
+    """The bundled scenario of that name, or the one in that file, with what overrides it.
 
-    Raises ConfigError: no such scenario, or a file that does not fit.
+    ``sets`` are the ``key=value`` of ``--set``, ``options`` are top-level settings that have an
+    option of their own, such as ``--seed``; these win. Raises ConfigError: no such scenario, or
+    a setting that does not fit.
     """
     texts = bundled()
     if name_or_path in texts:
@@ -104,17 +111,20 @@ def load_scenario(name_or_path: str, sets: tuple[str, ...] = ()) -> Scenario:
             f"there is no scenario '{name_or_path}'",
             fix=f"did you mean '{near[0]}'?" if near else f"bundled ones: {', '.join(texts)}",
         )
-    mapping = apply_sets(mapping, sets)
+    mapping = apply_sets(mapping, sets) | dict(options or {})
     _fill_in(mapping)
-    if sets:
-        where = f"{where} with --set {' '.join(sets)}"
+    overrides = [f"--set {one}" for one in sets]
+    overrides += [f"--{key} {value}" for key, value in (options or {}).items()]
+    if overrides:
+        where = f"{where} with {' '.join(overrides)}"
     return check_settings(Scenario, mapping, where=where)
 
 
 def _fill_in(mapping: dict[str, Any]) -> None:
     """What follows from other settings, so that nobody has to write it twice."""
-    topology = _table(_table(mapping, "rules"), "topology")
-    topology.setdefault("nodes", mapping.get("peers", 10))
+    peers = mapping.get("peers", 10)
+    if isinstance(peers, int):  # anything else is told once, where it stands
+        _table(_table(mapping, "rules"), "topology").setdefault("nodes", peers)
     # noise is paid for step by step, so under DP-SGD one large step a round is the best use of it
     private = _table(mapping, "privacy").get("mode", "record") == "record"
     _table(mapping, "training").setdefault("local_steps", 1 if private else 5)

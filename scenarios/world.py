@@ -22,7 +22,7 @@ from ..gossip.grid import GridVector
 from ..gossip.state import State
 from ..peer.assembly import describe_model, genesis_of, make_state, make_trainer
 from ..peer.learners.data import Dataset
-from ..peer.learners.spec import LearnerConfig, build_learner, build_model, load_dataset
+from ..peer.learners.spec import build_learner, build_model, load_named_dataset
 from ..peer.training import Trainer
 from .scenario import Scenario
 
@@ -37,15 +37,10 @@ def seeded_entropy(seed: int, *purpose: str | int) -> Entropy:
 
 def shares_of(scenario: Scenario) -> list[Dataset]:
     """Each peer's data set, by the scenario's task, partition and seed."""
-    arguments = {"seed": scenario.seed, **scenario.task.dataset_args}
-    task = LearnerConfig(
-        kind="softmax",
-        features=1,
-        classes=2,
-        dataset=scenario.task.dataset,
-        dataset_args=arguments,
+    task = scenario.task
+    whole = load_named_dataset(
+        task.dataset, task.dataset_args, seed=scenario.seed, where="task.dataset"
     )
-    whole = load_dataset(task)
     rng = np.random.default_rng([scenario.seed, 0xDA7A])
     rows = scenario.partition.divide(whole.train_y, scenario.peers, rng)
     return [whole.share(part) for part in rows]
@@ -141,19 +136,24 @@ def arm_of(scenario: Scenario, arm: str) -> Scenario:
     """The scenario run one way: peers that gossip, each alone, or one learner with all the data."""
     if arm == "gossip":
         return scenario.model_copy(update={"arms": ("gossip",)})
-    topology = scenario.rules.topology
-    if arm == "local":
-        topology = topology.model_copy(update={"kind": "none", "edges": ()})
-        peers = scenario.peers
-    elif arm == "pooled":
-        topology = topology.model_copy(update={"kind": "none", "edges": (), "nodes": 1})
-        peers = 1
-    else:
+    if arm not in ("local", "pooled"):
         raise ConfigError(f"there is no arm '{arm}'", fix="arms are gossip, local and pooled")
+    peers = scenario.peers if arm == "local" else 1
+    topology = scenario.rules.topology.model_copy(
+        update={"kind": "none", "edges": (), "nodes": peers}
+    )
+    # as many records in a step as all peers together use
+    training = scenario.training.model_copy(
+        update={"batch_size": scenario.training.batch_size * (scenario.peers // peers)}
+    )
+    # who speaks to nobody cannot be cut off or lied to, and faults name nodes of the whole network
+    faults = scenario.faults.model_copy(update={"cuts": (), "crashes": (), "liars": ()})
     return scenario.model_copy(
         update={
             "arms": (arm,),
             "peers": peers,
             "rules": scenario.rules.model_copy(update={"topology": topology}),
+            "training": training,
+            "faults": faults,
         }
     )

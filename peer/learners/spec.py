@@ -105,11 +105,31 @@ def build_learner(
 
 def load_dataset(config: LearnerConfig, *, folder: Path | None = None) -> Dataset:
     """The data set that the configuration names. Raises ConfigError."""
-    loader = _callable(config.dataset, "learner.dataset")
-    arguments = dict(config.dataset_args)
-    if folder is not None and isinstance(arguments.get("path"), str):
-        arguments["path"] = str(folder / arguments["path"])
-    found = _made(loader, arguments, where=config.dataset)
+    return load_named_dataset(
+        config.dataset, config.dataset_args, folder=folder, where="learner.dataset"
+    )
+
+
+def load_named_dataset(
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    folder: Path | None = None,
+    seed: int | None = None,
+    where: str = "dataset",
+) -> Dataset:
+    """The data set that the function ``name`` gives from ``arguments``. Raises ConfigError.
+
+    ``seed`` is handed to a function that takes one, unless ``arguments`` has another. A relative
+    ``path`` is taken to start from ``folder``; ``where`` is the setting that errors name.
+    """
+    loader = _callable(name, where)
+    given = dict(arguments)
+    if seed is not None and _takes(loader, "seed"):
+        given.setdefault("seed", seed)
+    if folder is not None and isinstance(given.get("path"), str):
+        given["path"] = str(folder / given["path"])
+    found = _made(loader, given, where=name)
     if isinstance(found, Dataset):
         return found
     if isinstance(found, tuple) and len(found) == 4:
@@ -117,7 +137,7 @@ def load_dataset(config: LearnerConfig, *, folder: Path | None = None) -> Datase
         return Dataset(train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y)
     raise ConfigError(
         f"this gives a {type(found).__name__}, not a data set",
-        where=config.dataset,
+        where=name,
         fix="return four numpy arrays: train_x, train_y, test_x, test_y",
     )
 
@@ -185,6 +205,14 @@ def _made(factory: Any, arguments: Mapping[str, Any], *, where: str) -> Any:
         raise
     except Exception as error:
         raise ConfigError(f"this failed: {_said(error)}", where=where) from error
+
+
+def _takes(factory: Any, argument: str) -> bool:
+    """Whether the signature names this argument."""
+    try:
+        return argument in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _check_arguments(factory: Any, arguments: Mapping[str, Any], *, where: str) -> None:

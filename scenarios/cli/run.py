@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...crypto.errors import ConfigError
 from ...peer.clock import local_stamp
 from ..formats import shown
 from ..progress import RunProgress
@@ -54,20 +54,19 @@ def run(
     if scenario is None:
         _list(json)
         return
-    overrides = [*(sets or [])]
-    overrides += [f'engine="{engine}"'] if engine else []
-    overrides += [f'transport="{transport}"'] if transport else []
-    overrides += [f"seed={seed}"] if seed is not None else []
-    settings = load_scenario(scenario, tuple(overrides))
-    if processes and settings.engine != "live":
-        raise ConfigError(
-            "only the live engine runs peers as processes", where="--processes", fix="--engine live"
-        )
+    given = {"engine": engine, "transport": transport, "seed": seed}
+    options = {name: value for name, value in given.items() if value is not None}
+    settings = load_scenario(scenario, tuple(sets or ()), options)
     folder = out or Path("runs") / f"{settings.name}-{local_stamp()}"
     console = Console(stderr=json)
     console.print(Text(settings.description or settings.name, style="bold"))
-    with RunProgress(console, quiet=json) as progress:
-        folders = run_scenario(settings, folder, progress.watch, processes=processes)
+    try:
+        with RunProgress(console, settings.arms, quiet=json) as progress:
+            folders = run_scenario(settings, folder, progress.watch, processes=processes)
+    except KeyboardInterrupt:
+        told = f"Interrupted. What happened until then: tidings inspect {shlex.quote(str(folder))}"
+        Console(stderr=True).print(Text(shown(told, limit=1000)), soft_wrap=True)
+        raise
     summaries = {name: summarise(path) for name, path in folders.items()}
     report = write_report(folder)
     alone = len(summaries) == 1

@@ -13,14 +13,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskStatus
 
-from ...crypto.errors import ConfigError, TidingsError, TransportError
+from ...crypto.errors import TidingsError, TransportError
 from ...crypto.identity import Identity, libp2p_peer_id
 from ...crypto.membership import JoinRequest
 from ...crypto.network import NetworkAdmin
@@ -31,8 +33,9 @@ from ...peer.assembly import describe_model
 from ...peer.clock import monotonic_time
 from ...peer.config import PeerConfig
 from ...peer.folder import PeerFolder
-from ...peer.launch import opened, root_cause
+from ...peer.launch import opened
 from ...peer.learners.spec import NPZ, build_model
+from ...peer.node import root_cause
 from ...peer.transports.base import Transport
 from ...peer.transports.memory import MemoryHub, MemoryTransport
 from ..follow import Follower
@@ -42,35 +45,27 @@ from ..tally import Tally
 from ..world import shares_of
 
 LOOK_EVERY_S = 0.2
+OUTPUT_NAME = "output.txt"  # what a peer in a process of its own printed
 Watch = Callable[[LogLine], None]
 
 
 def run_live(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool = False) -> str:
     """Run `scenario` in `folder` until all peers have finished; says how it ended.
 
-    Raises ConfigError when the scenario asks for what only `sim` can do.
+    Raises any TidingsError of a peer's, and KeyboardInterrupt when it was stopped.
     """
-    if scenario.faults.need_simulation:
-        raise ConfigError(
-            "this scenario's [faults] happen on a simulated network",
-            where=scenario.name,
-            fix="add --engine sim",
-        )
-    if processes and scenario.transport == "memory":
-        raise ConfigError(
-            "peers in processes of their own cannot share memory",
-            where="--processes",
-            fix="use --transport libp2p",
-        )
     folders = prepare(scenario, folder)
     referee = Referee(scenario, folders, watch)
     if processes:
-        return _run_processes(scenario, folders, referee)
+        return _run_processes(folders, referee)
     backend = "trio" if scenario.transport == "libp2p" else "asyncio"
     try:
-        return anyio.run(_run_together, scenario, folders, referee, backend=backend)
+        outcome = anyio.run(_run_together, scenario, folders, referee, backend=backend)
     except BaseExceptionGroup as group:
         raise root_cause(group) from None
+    if outcome is None:
+        raise KeyboardInterrupt
+    return outcome
 
 
 # -- folders -----------------------------------------------------------------------------------
@@ -168,21 +163,37 @@ class Referee:
 # -- all in one process --------------------------------------------------------------------------
 
 
-async def _run_together(scenario: Scenario, folders: list[PeerFolder], referee: Referee) -> str:
+async def _run_together(
+    scenario: Scenario, folders: list[PeerFolder], referee: Referee
+) -> str | None:
+    """How the run ended; None when it was stopped."""
     hub = MemoryHub()
 
     def in_memory(state: State) -> Transport:
         return MemoryTransport(hub, state.me.key, state.may_link)
 
     transport = in_memory if scenario.transport == "memory" else None
+    outcome: str | None = None
     with ExitStack() as stack:
-        nodes = [stack.enter_context(opened(folder, transport=transport)) for folder in folders]
         async with anyio.create_task_group() as tasks:
+            if threading.current_thread() is threading.main_thread():
+                # a KeyboardInterrupt would come up in the midst of anything
+                await tasks.start(_stop_on_signal, tasks.cancel_scope)
+            nodes = [stack.enter_context(opened(folder, transport=transport)) for folder in folders]
             for node in nodes:
                 await tasks.start(node.run)
             outcome = await _watched(referee)
             tasks.cancel_scope.cancel()
     return outcome
+
+
+async def _stop_on_signal(
+    run: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            run.cancel()
 
 
 async def _watched(referee: Referee) -> str:
@@ -194,12 +205,12 @@ async def _watched(referee: Referee) -> str:
 # -- a process for each --------------------------------------------------------------------------
 
 
-def _run_processes(scenario: Scenario, folders: list[PeerFolder], referee: Referee) -> str:
+def _run_processes(folders: list[PeerFolder], referee: Referee) -> str:
     with _started(folders) as processes:
         while (outcome := referee.look()) is None:
             for folder, process in zip(folders, processes, strict=True):
                 if process.poll() is not None:
-                    raise _peer_ended(folder, process)
+                    raise _peer_ended(folder, process.returncode)
             time.sleep(LOOK_EVERY_S)
     return outcome
 
@@ -211,7 +222,7 @@ def _started(folders: list[PeerFolder]) -> Iterator[list[subprocess.Popen[bytes]
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for folder in folders:
-            with (folder.path / "output.txt").open("ab") as output:
+            with (folder.path / OUTPUT_NAME).open("ab") as output:
                 processes.append(
                     subprocess.Popen(
                         [sys.executable, "-m", "tidings", "peer", "run", str(folder.path)],
@@ -234,10 +245,15 @@ def _started(folders: list[PeerFolder]) -> Iterator[list[subprocess.Popen[bytes]
                 process.wait()
 
 
-def _peer_ended(folder: PeerFolder, process: subprocess.Popen[bytes]) -> TidingsError:
-    said = (folder.path / "output.txt").read_text(errors="replace").strip()
+def _peer_ended(folder: PeerFolder, exit_code: int) -> TidingsError:
+    """What to tell of a peer that was not asked to stop."""
+    how = f"exit code {exit_code}"
+    if exit_code < 0:
+        how = f"signal {signal.Signals(-exit_code).name}"
+    output = folder.path / OUTPUT_NAME
+    said = output.read_text(errors="replace").strip()[-2000:]
     return TransportError(
-        f"a peer ended by itself with exit code {process.returncode}: {said[-2000:]}",
-        where=str(folder.path),
+        f"{folder.path.name} ended by itself with {how}" + (f"; it said:\n{said}" if said else ""),
+        where=str(output),
         fix=f"run it alone to see more: tidings peer run {folder.path}",
     )

@@ -2,8 +2,15 @@
 
 Deterministic: all chance comes from the scenario's seed, ties in time are broken by the order in
 which things were scheduled, and training happens at the virtual moment at which it ends. Equal
-scenarios give byte-equal event logs. Signatures and seals are real; the noise comes from the
-seed, so a simulated run protects nobody's data.
+scenarios give byte-equal event logs.
+
+Signatures and seals are real. The noise is as much as it would be, but whoever knows the seed can
+take it away again: a simulated run protects nobody's data, and its releases say so where they
+name their trust model.
+
+A link carries frames in order, as a stream does; what is under way when it breaks is lost. A crash
+ends a node's timers, its training and its links; what it had stored is there when it comes back.
+A cut is noticed after ``SILENCE_S``, as by a heartbeat; frames that meet it are lost.
 """
 
 from __future__ import annotations
@@ -18,7 +25,7 @@ import numpy as np
 
 from ...gossip import effects as fx
 from ...gossip.core import handle
-from ...gossip.events import Event
+from ...gossip.events import Event, Released
 from ...gossip.feed import Delta
 from ...gossip.state import Checkpoint, FeedRecord, Phase, State
 from ..faults import Faults
@@ -28,6 +35,7 @@ from ..world import Citizen, World
 Sink = Callable[[float, str, Event], None]
 SILENCE_S = 0.5  # how long a broken link goes unnoticed, like a heartbeat's limit
 SETTLE_DEADLINES = 6  # after the last round: time for lost last words to be repaired
+TRUST_MODEL = "simulated: the noise follows from the seed, so it protects nobody"
 
 
 class Memory:
@@ -55,6 +63,13 @@ class Memory:
 
 
 @dataclass(slots=True)
+class Link:
+    """A link between two nodes while it is up; one that is made again is another."""
+
+    arrivals: dict[int, float] = field(default_factory=dict)  # sender -> its last frame's arrival
+
+
+@dataclass(slots=True)
 class SimNode:
     """One simulated peer."""
 
@@ -78,8 +93,7 @@ class Simulation:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._rng = np.random.default_rng([world.seed, 0xFA17])
-        self._arrivals: dict[tuple[int, int], float] = {}
-        self._up: set[tuple[int, int]] = set()
+        self._links: dict[tuple[int, int], Link] = {}
         liars = {liar.node: liar for liar in faults.liars}
         self.nodes = [
             SimNode(
@@ -93,6 +107,10 @@ class Simulation:
         self._by_key = {node.state.me.key: node for node in self.nodes}
         pace = np.random.default_rng([world.seed, 0x9ACE]).random(len(self.nodes))
         self._train_s = [faults.train_s * (1.0 + faults.straggle * p) for p in pace]
+        rules = world.scenario.rules
+        self._patience = rules.rounds * (rules.deadline_s + max(self._train_s)) + 60.0
+        self._fault_free_from = self._planned_end()
+        self._limit = self._fault_free_from + self._patience
 
     @property
     def now(self) -> float:
@@ -102,19 +120,16 @@ class Simulation:
     # -- the clock ---------------------------------------------------------------------------
 
     def run(self) -> str:
-        """Run to the end; says how it ended: "finished" or "stalled"."""
+        """Run to the end; says how it ended."""
         for node in self.nodes:
             self._at(0.0, partial(self._give, node, fx.Started()))
-            for other in node.state.topology.all_neighbours(node.citizen.index):
-                if other > node.citizen.index:
-                    self._at(0.0, partial(self._join, node.citizen.index, other))
+        self._at(0.0, self._join_all)
         self._plan_faults()
         rules = self._world.scenario.rules
-        limit = rules.rounds * (rules.deadline_s + max(self._train_s)) + self._last_fault() + 60.0
         settle_by: float | None = None
         while self._queue:
             at, _, action = heapq.heappop(self._queue)
-            if at > limit or (settle_by is not None and at > settle_by):
+            if at > (self._limit if settle_by is None else settle_by):
                 break
             self._now = at
             action()
@@ -123,20 +138,23 @@ class Simulation:
             moment_over = not self._queue or self._queue[0][0] > self._now
             if settle_by is not None and moment_over and self._settled():
                 return "finished"
-        return "finished" if self._all_finished() else "stalled"
+        if not self._all_finished():
+            return "stalled: some peers never finished"
+        return "finished, but some copies stayed behind"
 
     def _at(self, time: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (time, next(self._order), action))
 
-    def _last_fault(self) -> float:
+    def _planned_end(self) -> float:
+        """When the last fault is over, of those that end while there is something to see."""
         ends = [cut.to_s for cut in self._faults.cuts]
         ends += [crash.at_s + crash.for_s for crash in self._faults.crashes]
-        return max(ends, default=0.0)
+        return max((end for end in ends if end <= self._patience), default=0.0)
 
     def _all_finished(self) -> bool:
         quiet = (Phase.FINISHED, Phase.OBSERVING)
-        return self._now >= self._last_fault() and all(
-            node.alive and node.state.phase in quiet for node in self.nodes
+        return self._now >= self._fault_free_from and all(
+            node.state.phase in quiet for node in self.nodes if node.alive
         )
 
     def _settled(self) -> bool:
@@ -144,6 +162,7 @@ class Simulation:
         return all(
             feed.sequence == self._by_key[author].state.own.sequence
             for node in self.nodes
+            if node.alive
             for author, feed in node.state.feeds.items()
             if not node.state.excluded(author)
             and self._by_key[author].lying is None
@@ -153,7 +172,7 @@ class Simulation:
     # -- nodes -------------------------------------------------------------------------------
 
     def _give(self, node: SimNode, event: fx.Input) -> None:
-        if not node.alive:
+        if not node.alive or (node.lying is not None and not node.lying.hears(node.state, event)):
             return
         effects = handle(node.state, event, self._now)
         if node.lying is not None:
@@ -164,7 +183,7 @@ class Simulation:
     def _carry_out(self, node: SimNode, effect: fx.Effect) -> None:
         match effect:
             case fx.Record():
-                self._sink(self._now, node.citizen.name, effect.event)
+                self._sink(self._now, node.citizen.name, _labelled(effect.event))
             case fx.Send():
                 self._post(node, effect.to, effect.frame)
             case fx.Broadcast():
@@ -178,16 +197,23 @@ class Simulation:
                 end = self._now + self._train_s[node.citizen.index]
                 self._at(end, partial(self._train, node, node.boot, effect))
             case fx.Evaluate():
-                answer = node.citizen.trainer.evaluate(effect)
-                self._at(self._now, partial(self._give, node, answer))
+                self._at(self._now, partial(self._evaluate, node, node.boot, effect))
             case fx.Disconnect():
                 other = self._by_key[effect.link]
                 ends = (node.citizen.index, other.citizen.index)
                 self._at(self._now, partial(self._part, *ends, effect.why))
 
     def _train(self, node: SimNode, boot: int, job: fx.Train) -> None:
-        if node.alive and node.boot == boot:  # a crash ends training
-            self._give(node, node.citizen.trainer.train(job))
+        if not node.alive or node.boot != boot:  # a crash ends training
+            return
+        answer = node.citizen.trainer.train(job)
+        if node.lying is not None:
+            answer = node.lying.trained(node.citizen.trainer, job, answer)
+        self._give(node, answer)
+
+    def _evaluate(self, node: SimNode, boot: int, job: fx.Evaluate) -> None:
+        if node.alive and node.boot == boot:
+            self._give(node, node.citizen.trainer.evaluate(job))
 
     def _set_timer(self, node: SimNode, timer: fx.SetTimer) -> None:
         version = next(self._order)
@@ -201,19 +227,19 @@ class Simulation:
 
     # -- the network -------------------------------------------------------------------------
 
-    def _post(self, sender: SimNode, link: bytes, frame: fx.Frame) -> None:
-        receiver = self._by_key[link]
+    def _post(self, sender: SimNode, to: bytes, frame: fx.Frame) -> None:
+        receiver = self._by_key[to]
         a, b = sender.citizen.index, receiver.citizen.index
-        if self._rng.random() < self._faults.loss:
+        link = self._links.get(_pair(a, b))
+        if link is None or self._cut_apart(a, b) or self._rng.random() < self._faults.loss:
             return
         delay = self._faults.delay_s + self._faults.jitter_s * self._rng.random()
-        # links keep the order of their frames, as a stream does
-        arrival = max(self._now + delay, self._arrivals.get((a, b), 0.0))
-        self._arrivals[a, b] = arrival
-        copy, boot = bytes(frame), receiver.boot
+        arrival = max(self._now + delay, link.arrivals.get(a, 0.0))
+        link.arrivals[a] = arrival
+        copy = bytes(frame)
 
         def arrive() -> None:
-            if receiver.boot == boot and not self._cut_apart(a, b):
+            if self._links.get(_pair(a, b)) is link and not self._cut_apart(a, b):
                 self._give(receiver, fx.Received(link=sender.state.me.key, frame=copy))
 
         self._at(arrival, arrive)
@@ -224,18 +250,21 @@ class Simulation:
         )
 
     def _join(self, a: int, b: int) -> None:
-        pair = (min(a, b), max(a, b))
         one, other = self.nodes[a], self.nodes[b]
-        possible = one.alive and other.alive and not self._cut_apart(a, b)
-        if possible and pair not in self._up:
-            self._up.add(pair)
+        possible = (
+            one.alive
+            and other.alive
+            and not self._cut_apart(a, b)
+            and one.state.may_link(other.state.me.key)
+            and other.state.may_link(one.state.me.key)
+        )
+        if possible and _pair(a, b) not in self._links:
+            self._links[_pair(a, b)] = Link()
             self._give(one, fx.NeighbourUp(link=other.state.me.key))
             self._give(other, fx.NeighbourUp(link=one.state.me.key))
 
     def _part(self, a: int, b: int, why: str) -> None:
-        pair = (min(a, b), max(a, b))
-        if pair in self._up:
-            self._up.remove(pair)
+        if self._links.pop(_pair(a, b), None) is not None:
             for node, gone in ((a, b), (b, a)):
                 key = self.nodes[gone].state.me.key
                 self._give(self.nodes[node], fx.NeighbourDown(link=key, why=why))
@@ -251,7 +280,7 @@ class Simulation:
             self._at(cut.to_s, self._join_all)
 
     def _notice_cuts(self) -> None:
-        for a, b in sorted(self._up):
+        for a, b in sorted(self._links):
             if self._cut_apart(a, b):
                 self._part(a, b, "silent")
 
@@ -264,7 +293,7 @@ class Simulation:
         node = self.nodes[index]
         node.alive = False
         node.timers.clear()
-        for a, b in sorted(pair for pair in self._up if index in pair):
+        for a, b in sorted(pair for pair in self._links if index in pair):
             self._part(a, b, "the connection was reset")
 
     def _restart(self, index: int) -> None:
@@ -276,3 +305,14 @@ class Simulation:
         self._give(node, fx.Started())
         for other in node.state.topology.all_neighbours(index):
             self._join(index, other)
+
+
+def _pair(a: int, b: int) -> tuple[int, int]:
+    return (a, b) if a < b else (b, a)
+
+
+def _labelled(event: Event) -> Event:
+    """The event as a simulation may tell it: it makes no promise of privacy."""
+    if isinstance(event, Released) and event.unit != "none":
+        return replace(event, trust_model=TRUST_MODEL)
+    return event
