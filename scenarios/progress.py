@@ -115,9 +115,10 @@ class RunProgress:
         if distance is not None:
             parts.append(f"  consensus distance {distance:.3g}")
         epsilons = [peer.epsilon for peer in peers if peer.epsilon is not None]
-        parts += (
-            [X]
-        )
+        if epsilons:
+            parts += ["  epsilon ", (f"{max(epsilons):.2f}", "magenta")]
+        else:
+            parts.append("  privacy off")
         return Text.assemble(*parts)
 
 
