@@ -1,10 +1,9 @@
 """A feed: everything that one author has released, as whoever follows it holds it.
 
 The author and every follower keep the same thing: the public copy (an int32 grid vector), the
-signed entry that it belongs to, and as many of the latest deltas as cost less than the copy
-itself. Whatever a hostile author publishes and hostile neighbours ask for, a feed holds at most
-KEPT_VERSIONS copies and KEPT_ROADS roads. All arrays are treated as immutable: a new copy is a new
-array.
+signed entry that it belongs to, and the latest deltas, to sum them up for others. Whatever a
+hostile author publishes and hostile neighbours ask for, there are limits to what is kept. All
+arrays are treated as immutable: a new copy is a new array.
 
 An entry's signed header names the destination. So a feed accepts whatever leads from what it holds
 to that hash, and offers others the cheapest road to where it is: the single delta, the sum of
@@ -36,7 +35,10 @@ from .proof import contradict, make_proof
 
 NO_HASH = bytes(HASH_BYTES)
 KEPT_ENTRIES = 64  # signed headers remembered, to recognise a second entry with one number
-KEPT_DELTAS = 64  # deltas remembered, to sum them up for others
+KEPT_DELTAS = 64  # deltas remembered ...
+KEPT_DELTA_COPIES = (
+    4  # ... and the copies that they may cost: 16 rounds of int8 in a one-peer graph
+)
 KEPT_ROADS = 8  # roads made and not yet outdated
 KEPT_VERSIONS = 16  # copies of rounds not yet mixed, when an author is ahead of us
 
@@ -216,9 +218,9 @@ class Feed:
         self._trim()
 
     def _trim(self) -> None:
-        # deltas that together cost more than the copy are not worth their place
         size = sum(len(delta.payload) for delta in self.deltas)
-        while len(self.deltas) > 1 and (size > self.copy.nbytes or len(self.deltas) > KEPT_DELTAS):
+        limit = KEPT_DELTA_COPIES * self.copy.nbytes
+        while len(self.deltas) > 1 and (size > limit or len(self.deltas) > KEPT_DELTAS):
             size -= len(self.deltas.popleft().payload)
 
     def version(self, round_: int) -> Version | None:
