@@ -166,6 +166,7 @@ def neighbour_down(state: State, link: bytes, why: str) -> Iterator[Effect]:
     state.greeted.discard(link)
     state.known.pop(link, None)
     state.hailed.pop(link, None)
+    state.told.pop(link, None)
     state.absent.add(link)
     yield Record(event=LinkDown(neighbour=short_id(link), why=why))
 
@@ -258,7 +259,9 @@ def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effe
     if link in state.greeted and now - state.hailed.get(link, now) > state.me.rules.deadline_s / 2:
         yield from _greet(state, link, now)  # it says hello again: ours was lost
     state.greeted.add(link)
-    state.known[link] = next((h.sequence for h in hello.heads if h.author == state.me.key), 0)
+    lengths = {head.author: head.sequence for head in hello.heads}
+    state.known[link] = lengths.get(state.me.key, 0)
+    state.told[link] = lengths.get(link, 0)
     bulletin = state.roster.bulletin
     if bulletin is not None and hello.serial < bulletin.serial:
         yield from send_control(state, BulletinNews(bulletin=bulletin.to_bytes()), [link])

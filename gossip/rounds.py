@@ -46,7 +46,7 @@ def proceed(state: State, now: float) -> Iterator[Effect]:
     if state.phase is Phase.GATHERING and not state.claims:
         neighbours = state.topology.all_neighbours(state.index)
         if len(state.keys_at(neighbours)) == len(neighbours) and all(
-            key in state.greeted or key in state.absent or state.excluded(key)
+            state.has_met(key) or key in state.absent or state.excluded(key)
             for key in state.neighbours()
         ):
             yield from stop_gathering(state, now)

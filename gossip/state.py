@@ -141,6 +141,7 @@ class State:
         self.greeted: set[bytes] = set()  # links whose hello came
         self.absent: set[bytes] = set()  # neighbours that nobody waits for
         self.known: dict[bytes, int] = {}  # link -> up to where it holds our feed
+        self.told: dict[bytes, int] = {}  # link -> how long it said that its own feed is
         self.pulled: dict[bytes, float] = {}  # feed -> when it was last asked for
         self.answered: dict[tuple[bytes, bytes], tuple[int, int, float]] = {}
         self.claims: dict[bytes, int] = {}  # who says that our feed goes on -> times asked for it
@@ -215,6 +216,12 @@ class State:
         """Whether a verify key is a member's: by its certificate, or on the newest bulletin."""
         known = key in self._listed or self.roster.certificate(key) is not None
         return known and not self.excluded(key)
+
+    def has_met(self, key: bytes) -> bool:
+        """Whether a neighbour has said hello, and brought the news that it spoke of."""
+        feed = self.feeds.get(key)
+        behind = feed is not None and feed.sequence < self.told.get(key, 0)
+        return key in self.greeted and not behind
 
     def gather(self) -> None:
         """Wait for the neighbours' hellos before carrying on."""
