@@ -43,7 +43,7 @@ def largest_parameter(grid_bits: int) -> float:
 
 def proceed(state: State, now: float) -> Iterator[Effect]:
     """Go on if what the peer waits for has come."""
-    if state.phase is Phase.GATHERING and not state.claims:
+    if state.phase is Phase.GATHERING:
         neighbours = state.topology.all_neighbours(state.index)
         if len(state.keys_at(neighbours)) == len(neighbours) and all(
             state.has_met(key) or key in state.absent or state.excluded(key)
