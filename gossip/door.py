@@ -11,6 +11,9 @@ from ..crypto.membership import GroupKey, Roster
 from .feed import Feed
 
 WINDOW = 64
+# The key epoch of a seal that everybody who knows the network can open: a member without the
+# newest group key must be able to read how it gets it. Only hellos and bulletins may bear it.
+PUBLIC_EPOCH = 2**32 - 1
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from ..crypto.errors import (
 from ..crypto.identity import Identity, verify
 from ..crypto.membership import Certificate, GroupKey
 from ..crypto.sealing import sealed_size
-from .door import Door
+from .door import PUBLIC_EPOCH, Door
 from .messages import (
     CONTROL_DOMAIN,
     ENTRY_DOMAIN,
@@ -47,6 +47,7 @@ from .messages import (
 )
 from .proof import verify_proof
 
+PUBLIC_KINDS = frozenset({"hello", "bulletin"})  # what an outsider may read
 Entropy = Callable[[int], bytes]
 
 
@@ -132,7 +133,7 @@ def _decode_news(header: EntryHeader, envelope: Envelope, door: Door) -> News:
     if envelope.base >= header.sequence:
         raise Malformed("a road cannot start behind its end")
     _check_length(envelope, feed.max_payload_bytes, "payload")
-    payload = open_body(envelope, _group_key(envelope, door))
+    payload = open_body(envelope, _group_key(envelope, door, "news"))
     return News(entry=entry, base=envelope.base, payload=payload)
 
 
@@ -142,7 +143,7 @@ def _decode_control(header: ControlHeader, envelope: Envelope, door: Door) -> Le
     door.check_counter(header.author, header.counter)
     if envelope.base:
         raise Malformed(f"a {header.kind} has no road")
-    body = bytes(open_body(envelope, _group_key(envelope, door)))
+    body = bytes(open_body(envelope, _group_key(envelope, door, header.kind)))
     if digest("control-body", body) != header.body_digest:
         raise Tampered("the body has not the digest that its author signed")
     message = parse_body(header, body)
@@ -172,8 +173,8 @@ def _require_member(header: ControlHeader, door: Door) -> None:
         door.roster.require(header.author)
 
 
-def _group_key(envelope: Envelope, door: Door) -> GroupKey:
+def _group_key(envelope: Envelope, door: Door, kind: str) -> GroupKey:
     key = door.group_keys.get(envelope.epoch)
-    if key is None:
+    if key is None or (envelope.epoch == PUBLIC_EPOCH and kind not in PUBLIC_KINDS):
         raise UnknownKey(f"sealed with group key {envelope.epoch}")
     return key
