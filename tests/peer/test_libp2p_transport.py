@@ -99,6 +99,11 @@ class Peer:
     def connections(self) -> int:
         return self.host.get_network().get_total_connections()
 
+    async def connected(self, number: int, within_s: float = 3) -> None:
+        with trio.fail_after(within_s):
+            while self.connections() != number:
+                await trio.sleep(0.01)
+
 
 @asynccontextmanager
 async def running(
@@ -284,7 +289,7 @@ async def test_a_member_that_is_withdrawn_is_cut_and_stays_out():
         await b.linked()
         withdrawn.add(a.key)
         await b.transport.disconnect(a.key, "revoked")
-        await a.until(lambda seen: len(seen) == 2)
+        await a.until(lambda seen: len(seen) == 2, within_s=0.6)  # sooner than by its silence
         await trio.sleep(0.5)
         assert b.seen == [LinkUp(peer=a.key), LinkDown(peer=a.key, why="revoked")]
         assert a.links() == ["up", "down"]
@@ -322,9 +327,7 @@ async def test_trap_3_inbound_slots_come_back():
             await stream.write(header(1) + bytes([number]))
             await b.until(lambda seen, number=number: len(b.frames()) == number)
             abort(connection)
-            with trio.fail_after(3):
-                while b.connections():
-                    await trio.sleep(0.01)
+            await b.connected(0)
         assert b.links() == ["up", "down"] * 10
         assert b.host.get_network()._inbound_limiter.borrowed_tokens == 0
 
@@ -386,6 +389,7 @@ async def test_the_send_queue_is_bounded_and_waiting_senders_are_told_of_a_break
                 told.append(str(error))
 
         async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + 5
             for _ in range(3):
                 nursery.start_soon(keep_sending)
             await trio.sleep(0.3)
@@ -406,14 +410,14 @@ async def test_trap_6_a_write_that_takes_too_long_costs_the_connection_not_the_p
         await a.transport.send(b.key, bytes(20_000_000))
         await a.until(lambda seen: "down" in a.links(), within_s=3)
         assert "took too long" in a.why()[0]
+        await a.connected(0)
         thaw.set()
         await a.linked()
         await b.until(lambda seen: b.links() == ["up", "down", "up"])
         await a.transport.send(b.key, b"again")
         await b.until(lambda seen: b.frames() == [b"again"])
-        with trio.fail_after(3):
-            while a.connections() != 1 or b.connections() != 1:
-                await trio.sleep(0.02)
+        await a.connected(1)
+        await b.connected(1)
 
 
 async def test_trap_7_a_silent_peer_is_noticed_and_left_at_once(monkeypatch):
@@ -460,8 +464,14 @@ async def test_a_second_connection_of_a_peer_takes_the_place_of_the_first():
         await stream.write(header(2) + b"hi")
         await b.until(lambda seen: b.frames() == [b"hi"])
         assert b.links() == ["up", "down", "up"]
-        await trio.sleep(0.4)
-        assert b.connections() == 1
+        await b.connected(1)
+
+
+async def test_a_member_cannot_gather_connections_by_opening_no_stream():
+    async with running(LARGE) as (b,), bare_host(SMALL) as host:
+        for _ in range(4):
+            await dial(host, b)
+        await b.connected(1)
 
 
 async def test_a_frame_that_is_announced_too_long_cuts_the_link_and_says_so():
@@ -485,7 +495,10 @@ async def test_a_port_in_use_is_one_clear_error_even_if_its_owner_would_share_it
         other.listen()
         port = other.getsockname()[1]
         transport = Libp2pTransport(SMALL, f"/ip4/127.0.0.1/tcp/{port}", everybody)
-        with pytest.raises(TransportError, match=f"port {port} is in use") as caught:
+        with (
+            pytest.raises(TransportError, match=f"port {port} is in use") as caught,
+            trio.fail_after(3),
+        ):
             await transport.run(lambda delivery: trio.sleep(0))
         assert caught.value.fix
 
@@ -508,7 +521,7 @@ async def test_nobody_can_share_the_port_of_a_running_peer():
     ],
 )
 async def test_an_address_that_cannot_be_used_is_one_clear_error(listen, problem):
-    with pytest.raises(TransportError, match=problem):
+    with pytest.raises(TransportError, match=problem), trio.fail_after(3):
         await Libp2pTransport(SMALL, listen, everybody).run(lambda delivery: trio.sleep(0))
 
 
@@ -569,6 +582,7 @@ async def test_trap_7_a_frozen_process_is_cut_without_waiting_for_it():
             with trio.fail_after(0.5):
                 await peer.transport.disconnect(key_of(LARGE), "tired of it")
                 await peer.until(lambda seen: peer.why() == ["tired of it"])
+                await peer.connected(0)
             await trio.sleep(0.5)
             os.kill(process.pid, signal.SIGCONT)
             await peer.linked()
