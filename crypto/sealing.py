@@ -36,7 +36,7 @@ def sealed_size(size: int) -> int:
     return size + TAG_BYTES * _chunks(size, CHUNK_BYTES)
 
 
-def seal(  # noqa: PLR0917 (key, what, nonce, where to: the order of libsodium)
+def seal(
     key: GroupKey,
     header: bytes,
     body: Buffer,
