@@ -5,7 +5,7 @@ a deaf ear to its accusers. Its own event log tells what its honest half did. Ea
 that a real attacker could carry out with the keys it has.
 
     equivocate     signs two different entries with one number, one for every second of those who
-                   hear it, and does not compare heads with these
+                   hear it, and compares no heads with these
     sign-flip      publishes the opposite of what it learnt, properly signed (not refused: the
                    protocol cannot tell a lie about data; robust mixing rules are for that)
     garbage        random bytes              flip-bits      one bit of the sealed payload differs
@@ -90,7 +90,7 @@ class Lying:
                 yield from self._frames(state, link, frame)
             else:
                 yield frame
-        elif not (header.kind == "heads" and self._deceives(state, link)):
+        elif not (header.kind in ("heads", "witness") and self._deceives(state, link)):
             yield frame
 
     def _deceives(self, state: State, link: bytes) -> bool:

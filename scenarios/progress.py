@@ -11,7 +11,14 @@ from statistics import median_low
 from types import TracebackType
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from ..gossip.events import Evaluated
@@ -43,7 +50,7 @@ class RunProgress:
             BarColumn(bar_width=None),
             TextColumn("round"),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[clock]}", style="progress.elapsed"),
+            TimeElapsedColumn(),
             console=console,
             disable=quiet,
             expand=True,
@@ -51,7 +58,7 @@ class RunProgress:
         self._tally = Tally()
         self._rounds: dict[str, int] = {}  # peer -> the round that it was tested on last
         self._task: TaskID | None = None
-        self._started = self._shown = monotonic_time()
+        self._shown = monotonic_time()
 
     def __enter__(self) -> RunProgress:
         self._progress.start()
@@ -75,28 +82,26 @@ class RunProgress:
         over = isinstance(line.event, RunFinished)
         if over or monotonic_time() - self._shown >= EVERY_S:
             self._show()
+        if over and self._task is not None:
+            self._progress.stop_task(self._task)
 
     def _begin(self, scenario: Scenario) -> None:
         self._tally = Tally()
         self._rounds = {}
-        self._started = monotonic_time()
         self._task = self._progress.add_task(
             _label(scenario.name, next(self._arms, "")),
             total=scenario.rules.rounds,
             figures=Text("  starting"),
-            clock="",
         )
 
     def _show(self) -> None:
         self._shown = monotonic_time()
         if self._task is not None:
-            passed = round(self._shown - self._started)
             self._progress.update(
                 self._task,
                 # where half of the peers are: one that is away does not hold up the bar
                 completed=median_low(self._rounds.values()) if self._rounds else 0,
                 figures=self._figures(),
-                clock=f"{passed // 60}:{passed % 60:02d}",
             )
 
     def _figures(self) -> Text:

@@ -123,7 +123,7 @@ def load_scenario(
 def _fill_in(mapping: dict[str, Any]) -> None:
     """What follows from other settings, so that nobody has to write it twice."""
     peers = mapping.get("peers", 10)
-    if isinstance(peers, int):  # anything else is told once, where it stands
+    if isinstance(peers, int) and peers > 0:  # anything else is told once, where it stands
         _table(_table(mapping, "rules"), "topology").setdefault("nodes", peers)
     # noise is paid for step by step, so under DP-SGD one large step a round is the best use of it
     private = _table(mapping, "privacy").get("mode", "record") == "record"

@@ -106,7 +106,7 @@ class Simulation:
         ]
         self._by_key = {node.state.me.key: node for node in self.nodes}
         pace = np.random.default_rng([world.seed, 0x9ACE]).random(len(self.nodes))
-        self._train_s = [faults.train_s * (1.0 + faults.straggle * p) for p in pace]
+        self._train_s = [faults.train_s * (1.0 + faults.straggle * float(p)) for p in pace]
         rules = world.scenario.rules
         self._patience = rules.rounds * (rules.deadline_s + max(self._train_s)) + 60.0
         self._fault_free_from = self._planned_end()
@@ -162,7 +162,7 @@ class Simulation:
         return all(
             feed.sequence == self._by_key[author].state.own.sequence
             for node in self.nodes
-            if node.alive
+            if node.alive and node.lying is None  # who is shut out is brought no news
             for author, feed in node.state.feeds.items()
             if not node.state.excluded(author)
             and self._by_key[author].lying is None
@@ -233,7 +233,7 @@ class Simulation:
         link = self._links.get(_pair(a, b))
         if link is None or self._cut_apart(a, b) or self._rng.random() < self._faults.loss:
             return
-        delay = self._faults.delay_s + self._faults.jitter_s * self._rng.random()
+        delay = self._faults.delay_s + self._faults.jitter_s * float(self._rng.random())
         arrival = max(self._now + delay, link.arrivals.get(a, 0.0))
         link.arrivals[a] = arrival
         copy = bytes(frame)
