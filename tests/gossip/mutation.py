@@ -182,7 +182,7 @@ class Mutations:
         if isinstance(value, bytes) and value:
             return self._damaged(value) if self.below(2) else self.rng.bytes(len(value))
         if isinstance(value, int):
-            return value + self.below(5) - 2
+            return min(max(-(2**63), value + self.below(5) - 2), 2**64 - 1)
         return self.pick(ODD)
 
     def _another_body(self, parts: Parts) -> bytes:
