@@ -285,6 +285,20 @@ def test_stale_but_honest_entries_are_never_taken_for_equivocation() -> None:
         skipping.check_honest(news.entry)
 
 
+def test_an_entry_that_its_known_heir_does_not_name_is_a_second_truth() -> None:
+    """Its number was skipped here, but the entry after it is held."""
+    author = new_author()
+    for i in range(4):
+        author.publish(vector(i, 50))
+    skipping = follower(author)
+    road = author.feed.road_from(0)
+    assert road is not None
+    skipping.extend(road)
+    with pytest.raises(EquivocationProven) as refusal:
+        skipping.check_new(author.sign(STEP, sequence=3, round=3))
+    assert verify_proof(refusal.value.proof, VILLAGE.network_id) == (author.feed.author, 4)
+
+
 def test_entries_that_are_forgotten_are_only_old() -> None:
     author = new_author()
     feed = follower(author)
@@ -320,12 +334,13 @@ def test_the_first_entry_may_be_reached_by_its_delta_or_by_the_whole_copy() -> N
 # -- bounds --------------------------------------------------------------------------------------
 
 
-def test_what_a_feed_keeps_is_bounded_whatever_its_author_publishes() -> None:
+@pytest.mark.parametrize("every", [1, 3, 1000], ids=["large", "mixed", "tiny"])
+def test_what_a_feed_keeps_is_bounded_whatever_its_author_publishes(every: int) -> None:
     author = new_author()
     feed = follower(author)
     zero = np.zeros(SIZE, dtype=np.int32)
-    for i in range(300):
-        feed.extend(author.publish(zero if i % 3 else vector(i, 2**24)))
+    for i in range(1, 200):
+        feed.extend(author.publish(zero if i % every else vector(i, 2**24)))
     assert len(feed.deltas) <= KEPT_DELTAS
     assert len(feed.versions) <= KEPT_VERSIONS
     assert len(feed._entries) <= KEPT_ENTRIES
