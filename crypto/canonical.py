@@ -23,6 +23,7 @@ Packable: TypeAlias = (
 )
 
 MAX_DEPTH = 8
+_SCRATCH_BYTES = 1024  # grows as needed; the default of 256 KiB is for large messages
 MAX_LIST_LENGTH = 2**17
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
@@ -36,7 +37,7 @@ def pack(value: Packable) -> bytes:
             than 131,072 items, or a string holds half of a surrogate pair.
     """
     _check(value, MAX_DEPTH)
-    return bytes(msgpack.packb(value, use_bin_type=True))
+    return bytes(msgpack.packb(value, use_bin_type=True, buf_size=_SCRATCH_BYTES))
 
 
 def unpack(data: bytes | bytearray | memoryview, *, max_bytes: int) -> Value:
