@@ -31,7 +31,7 @@ from .messages import (
     SignedEntry,
     Witness,
 )
-from .state import State
+from .state import Phase, State
 
 HEADS = "heads"
 CLAIMS = "claims"
@@ -139,7 +139,6 @@ def _head(feed: Feed) -> Head:
 def neighbour_up(state: State, link: bytes, now: float) -> Iterator[Effect]:
     """Greet whoever is there."""
     state.up.add(link)
-    state.absent.discard(link)
     yield Record(event=LinkUp(neighbour=short_id(link)))
     yield from _greet(state, link, now)
 
@@ -229,7 +228,8 @@ def _news(state: State, link: bytes, news: News, size: int) -> Iterator[Effect]:
         yield Record(event=RolledBack(own_sequence=before, seen_sequence=state.own.sequence))
         yield Keep(checkpoint=state.checkpoint())
         return
-    state.absent.discard(author)
+    if author in state.up:  # others may bring the last words of one that is gone
+        state.absent.discard(author)
 
 
 def _letter(
@@ -259,6 +259,8 @@ def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effe
     if link in state.greeted and now - state.hailed.get(link, now) > state.me.rules.deadline_s / 2:
         yield from _greet(state, link, now)  # it says hello again: ours was lost
     state.greeted.add(link)
+    if state.phase is Phase.GATHERING:
+        state.absent.discard(link)  # later on its news must tell that it keeps up
     lengths = {head.author: head.sequence for head in hello.heads}
     state.known[link] = lengths.get(state.me.key, 0)
     state.told[link] = lengths.get(link, 0)

@@ -39,7 +39,8 @@ def describe_model(model: Model, seed: int, rules: Rules) -> dict[str, int | str
 def check_model(model: Model, network: NetworkFile, rules: Rules) -> GridVector:
     """The network's initial model, made by this peer's own `model`.
 
-    Raises ConfigError when the peer's model is not the one that the network trains.
+    Raises ConfigError when the peer's model is not the one that the network trains, or is too
+    large for its frames.
     """
     if model.fingerprint() != network.model["fingerprint"]:
         raise ConfigError(
@@ -47,6 +48,14 @@ def check_model(model: Model, network: NetworkFile, rules: Rules) -> GridVector:
             f"'{network.name}' trains another, of {network.model['parameters']} parameters",
             where="learner",
             fix="use the module and arguments that the network was created with",
+        )
+    longest = model.parameters * 4 * 1001 // 1000 + 4096  # a snapshot that compresses not at all
+    if longest > rules.max_frame_bytes:
+        raise ConfigError(
+            f"a model of {model.parameters} parameters may take frames of {longest} bytes; the "
+            f"network's limit is {rules.max_frame_bytes}",
+            where="rules.max_frame_bytes",
+            fix="create the network with a higher limit",
         )
     genesis = genesis_of(model, int(network.model["seed"]), rules)
     if state_hash(genesis).hex() != network.model["genesis"]:

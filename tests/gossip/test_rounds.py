@@ -135,6 +135,47 @@ def test_a_neighbour_whose_link_breaks_is_not_waited_for():
     assert town.seen(0, Mixed)[0].neighbours == {}
 
 
+def test_a_neighbour_that_comes_back_is_waited_for_once_it_keeps_up():
+    town = Town(3, rounds=9)
+    town.start()
+    town.run(1)
+    town.crash(1)
+    town.train(0)
+    town.restart(1)
+    town.exchange()
+    assert town.states[1].phase is Phase.GATHERING or town.jobs[1] is not None
+    town.train(2)
+    town.exchange()
+    assert town.states[0].round == 3  # the restart held nobody up
+    town.train(1)
+    town.exchange()
+    town.train(0)
+    town.train(2)
+    town.exchange()
+    assert town.states[0].phase is Phase.WAITING  # now it is one of them again
+    town.train(1)
+    town.exchange()
+    assert town.states[0].round == 4
+
+
+def test_the_last_words_of_one_that_is_gone_make_nobody_wait_for_it():
+    town = Town(3, rounds=9)
+    town.start()
+    town.part(0, 2)
+    town.train(0)
+    town.exchange()  # peer 1 has it, peer 2 has not
+    town.crash(0)
+    town.pass_time(1.1 * town.rules.deadline_s)
+    assert town.states[2].feeds[town.keys[0]].sequence == 1
+    town.train(1)
+    town.train(2)
+    town.exchange()
+    town.train(1)
+    town.train(2)
+    town.exchange()
+    assert [state.round for state in town.states[1:]] == [3, 3]
+
+
 def test_a_neighbour_that_is_ahead_is_mixed_with_as_it_was_in_that_round():
     town = Town(2, rounds=5)
     town.start()

@@ -170,6 +170,16 @@ def test_no_admission(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "not admitted to a network yet" in said
 
 
+def test_a_model_that_is_too_large_for_the_networks_frames(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = small_network(tmp_path, "rules.max_frame_bytes=4096")
+    code, said = told(capfd, folder)
+    assert code == 2
+    assert "a model of 650 parameters" in said
+    assert "where: rules.max_frame_bytes" in said
+
+
 # -- disks that are full ---------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ from tidings.scenarios.scenario import load_scenario
 
 PEERS = 4
 SLOW_S = 0.25
+DEADLINE_S = 6.0
 PATIENCE_S = 90.0  # more than anything here takes on a busy machine
 
 
@@ -60,7 +61,7 @@ class Network:
             (
                 f"peers={PEERS}",
                 f"rules.rounds={rounds}",
-                "rules.deadline_s=3.0",
+                f"rules.deadline_s={DEADLINE_S}",
                 'rules.topology={kind="ring"}',
                 'learner={kind="softmax", features=64, classes=10}',
                 # a ledger that grows by a row each round, and whose sum is quick to compute
@@ -241,16 +242,23 @@ def check_logs(network: Network) -> None:
         assert not network.of(index, Equivocated)
         assert not network.of(index, RolledBack)
         sequence = round_ = 0
+        mixed_at = None
         for line in network.lines:
             if line.peer != network.names[index]:
                 continue
             match line.event:
+                case Mixed():
+                    # nobody waits a deadline for a neighbour that is gone or only just back
+                    if mixed_at is not None:
+                        assert line.time - mixed_at < 0.9 * DEADLINE_S, f"round {line.event.round}"
+                    mixed_at = line.time
                 case Published():
                     # what was stored when it was killed may have missed the log, by one
                     assert line.event.sequence in (sequence + 1, sequence + 2)
                     assert line.event.round > round_
                     sequence, round_ = line.event.sequence, line.event.round
                 case PeerStarted():
+                    mixed_at = None
                     assert line.event.sequence in (sequence, sequence + 1)
                     assert line.event.round >= round_
 
