@@ -1,0 +1,127 @@
+"""This peer's broadcasts, on their way to the broker one after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import anyio
+
+from ...crypto.errors import TransportError
+from ...crypto.identity import Identity
+from .mqtt_feed import broadcast_digest, pack_piece
+from .mqtt_head import OPENING_BYTES, Head
+from .mqtt_limits import MqttLimits
+from .mqtt_link import Link
+from .mqtt_pacing import Pacer
+from .mqtt_packets import Announcement
+from .mqtt_session import MqttSession
+from .mqtt_topics import Topics
+
+
+class Broadcaster:
+    """Publishes on the feed and the head topic of ``identity``.
+
+    ``instance`` tells the broadcasts of this run from those of another. What cannot be published
+    because the broker is gone is dropped: the links that it was announced on are gone as well.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        network_id: bytes,
+        session: MqttSession,
+        limits: MqttLimits,
+        instance: bytes,
+    ) -> None:
+        self._identity = identity
+        self._network_id = network_id
+        self._topics = Topics(network_id, identity.verify_key)
+        self._session = session
+        self._limits = limits
+        self._instance = instance
+        self._pacer = Pacer(limits)
+        self._number = 0
+        self._queue: deque[tuple[int, Announcement, bytes]] = deque()
+        self._queued_bytes = 0
+        self._queued = asyncio.Event()
+        self._room = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._pieces = self._pieces_bytes = 0
+
+    async def broadcast(self, links: Sequence[Link], frame: bytes) -> None:
+        """Queue a frame, waiting while the queue is full, and announce it on ``links``."""
+        await anyio.lowlevel.checkpoint()
+        while self._queue and self._queued_bytes + len(frame) > self._limits.max_queued_bytes:
+            self._room.clear()
+            await self._room.wait()
+        self._number += 1
+        announced = Announcement(
+            instance=self._instance, digest=broadcast_digest(frame), size=len(frame)
+        )
+        for link in links:
+            link.announce(self._number, announced, frame)
+        self._queue.append((self._number, announced, frame))
+        self._queued_bytes += len(frame)
+        self._queued.set()
+
+    async def run(self) -> None:
+        """Publish what is queued until cancelled."""
+        while True:
+            self._queued.clear()
+            if not self._queue:
+                await self._queued.wait()
+                continue
+            number, announced, frame = self._queue[0]
+            try:
+                await self._publish(number, frame)
+                await self._publish_head(number, announced, frame)
+            except* TransportError:
+                pass
+            self._queue.popleft()
+            self._queued_bytes -= len(frame)
+            self._room.set()
+
+    async def _publish(self, number: int, frame: bytes) -> None:
+        async with anyio.create_task_group() as tasks:
+            at = 0
+            while at < len(frame):
+                size = min(self._pacer.chunk_bytes, len(frame) - at)
+                if self._pieces and (
+                    self._pieces >= self._limits.chunks_in_flight
+                    or self._pieces_bytes + size > self._pacer.window_bytes
+                ):
+                    self._moved.clear()
+                    await self._moved.wait()
+                    continue
+                self._pieces += 1
+                self._pieces_bytes += size
+                message = pack_piece(self._instance, number, frame, at, size)
+                tasks.start_soon(self._publish_piece, message, size)
+                at += size
+                await anyio.lowlevel.checkpoint()
+
+    async def _publish_piece(self, message: bytes, size: int) -> None:
+        began = anyio.current_time()
+        try:
+            await self._session.publish(self._topics.feed(self._identity.verify_key), message)
+            now = anyio.current_time()
+            self._pacer.acknowledged(size, now - began, now)
+        finally:
+            self._pieces -= 1
+            self._pieces_bytes -= size
+            self._moved.set()
+
+    async def _publish_head(self, number: int, announced: Announcement, frame: bytes) -> None:
+        head = Head(
+            instance=self._instance,
+            number=number,
+            size=len(frame),
+            digest=announced.digest,
+            opening=bytes(frame[:OPENING_BYTES]),
+        )
+        message = head.sign(self._identity, self._network_id)
+        await self._session.publish(
+            self._topics.head(self._identity.verify_key), message, retain=True
+        )

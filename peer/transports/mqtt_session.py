@@ -1,0 +1,290 @@
+"""The connection to the broker: made, watched, and made again when it breaks.
+
+What was handed over and had not reached the broker when the connection broke is lost; links are
+cut then and begin anew, so nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import aiomqtt
+import anyio
+from anyio.abc import TaskGroup
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ...crypto.errors import TransportError
+from ...crypto.identity import Entropy
+from .mqtt_client import abandon, new_client
+from .mqtt_limits import MqttLimits
+from .mqtt_refusal import explain
+from .mqtt_settings import MqttSettings
+
+FAREWELL_S = 1.0
+Receive = Callable[[str, bytes], None]
+
+
+class MqttSession:
+    """A connection to the broker of ``settings``, for as long as ``run`` runs.
+
+    ``receive`` gets each message and must not wait. ``came`` and ``went`` are called when the
+    connection is there and when it is gone. ``warn`` gets what a person should know.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        limits: MqttLimits,
+        *,
+        client_id: str,
+        presence: str,
+        echo: tuple[str, bytes],
+        receive: Receive,
+        came: Callable[[], None],
+        went: Callable[[str], None],
+        warn: Callable[[str], None],
+        entropy: Entropy,
+    ) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._client_id = client_id
+        self._presence = presence
+        self._echo_topic, self._echo = echo
+        self._receive = receive
+        self._came = came
+        self._went = went
+        self._warn = warn
+        self._entropy = entropy
+        self._filters: set[str] = set()
+        self._tls = settings.tls_context()
+        self._client: aiomqtt.Client | None = None
+        self._tasks: TaskGroup | None = None
+        self._awaited: set[asyncio.Future[None]] = set()
+        self._lost = asyncio.Event()
+        self._why = ""
+        self._unsent_bytes = 0
+        self._room = asyncio.Event()
+        self._silent_beats = 0
+        self._echoed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._tasks is not None and not self._lost.is_set()
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def follow(self, filters: Iterable[str]) -> None:
+        """Subscribe to exactly these topics, now and after each new connection."""
+        wanted = set(filters)
+        more, fewer = wanted - self._filters, self._filters - wanted
+        self._filters = wanted
+        if self._tasks is not None:
+            self._tasks.start_soon(self._refollow, more, fewer)
+
+    def post(self, topic: str, payload: bytes) -> None:
+        """Send a small message without waiting; it is lost when the broker is gone."""
+        if self._tasks is not None:
+            self._tasks.start_soon(self._publish, topic, payload, 0)
+
+    async def hand_over(self, topic: str, payload: bytes) -> None:
+        """Send a message after waiting for room; returns before the broker has it.
+
+        Raises TransportError when the broker is gone.
+        """
+        tasks = await self._take_room(len(payload))
+        tasks.start_soon(self._publish_counted, topic, payload, False, None)
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Send a message and wait until the broker has it; TransportError when it is gone."""
+        tasks = await self._take_room(len(payload))
+        done = asyncio.get_running_loop().create_future()
+        self._awaited.add(done)
+        tasks.start_soon(self._publish_counted, topic, payload, retain, done)
+        try:
+            await done
+        finally:
+            self._awaited.discard(done)
+
+    async def _take_room(self, size: int) -> TaskGroup:
+        await anyio.lowlevel.checkpoint()
+        while self.connected and self._unsent_bytes + size > self._limits.max_unsent_bytes:
+            self._room.clear()
+            await self._room.wait()
+        if self._tasks is None or not self.connected:
+            raise TransportError(f"the connection to the broker broke: {self._why}")
+        self._unsent_bytes += size
+        return self._tasks
+
+    async def _publish_counted(
+        self, topic: str, payload: bytes, retain: bool, done: asyncio.Future[None] | None
+    ) -> None:
+        await self._publish(topic, payload, 1, retain)
+        self._unsent_bytes -= len(payload)
+        self._room.set()
+        if done is not None and not done.done():
+            done.set_result(None)
+
+    async def _publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> None:
+        client = self._client
+        assert client is not None
+        properties = None
+        if self._settings.protocol == "5" and not retain:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = self._limits.message_expiry_s
+        patience_s = self._limits.send_deadline_s(self._unsent_bytes)
+        try:
+            await client.publish(topic, payload, qos, retain, properties, timeout=patience_s)
+        except (aiomqtt.MqttError, ValueError) as error:
+            self._lose(str(error))
+
+    # -- the connection --------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect for the first time. Raises TransportError when the broker cannot be used."""
+        await self._connect()
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        wait_s = self._limits.backoff_min_s
+        while True:
+            if self._client is not None:
+                since = anyio.current_time()
+                await self._serve(self._client)
+                self._drop()
+                if anyio.current_time() - since > self._limits.broker_backoff_max_s:
+                    wait_s = self._limits.backoff_min_s
+            share = int.from_bytes(self._entropy(4), "big") / 2**32
+            await anyio.sleep(wait_s * (0.5 + share / 2))
+            wait_s = min(2 * wait_s, self._limits.broker_backoff_max_s)
+            try:
+                await self._connect()
+            except TransportError as error:
+                self._warn(f"{error}; trying again")
+
+    async def close(self, farewell: Sequence[tuple[str, bytes]]) -> None:
+        """Send the ``farewell`` and disconnect, so that the broker does not publish the will."""
+        client = self._client
+        if client is None:
+            return
+        with suppress(aiomqtt.MqttError, ValueError), anyio.move_on_after(FAREWELL_S, shield=True):
+            for topic, payload in farewell:
+                await client.publish(topic, payload, 0)
+            await client.publish(self._presence, b"", 1, retain=True)
+            await client.__aexit__(None, None, None)
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            abandon(self._client)
+            self._client = None
+
+    async def _connect(self) -> None:
+        client = new_client(
+            self._settings, self._limits, self._client_id, self._presence, self._tls
+        )
+        try:
+            # Cancelling would leave a thread behind that connects after all.
+            with anyio.CancelScope(shield=True):
+                await client.__aenter__()
+        except (aiomqtt.MqttError, OSError, ValueError) as error:
+            abandon(client)
+            raise explain(error, self._settings) from None
+        self._client = client
+        await anyio.lowlevel.checkpoint_if_cancelled()
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        """Use a connection until it breaks."""
+        self._lost = asyncio.Event()
+        self._silent_beats = 0
+        self._echoed = False
+        self._unsent_bytes = 0
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read, client)
+                self._tasks = tasks
+                await self._refollow(self._filters, set())
+                await self._publish(self._presence, b"here", 1, retain=True)
+                if not self._lost.is_set():
+                    tasks.start_soon(self._watch)
+                    self._came()
+                    await self._lost.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._tasks = None
+            self._room.set()
+            for done in self._awaited:
+                if not done.done():
+                    done.set_exception(
+                        TransportError(f"the connection to the broker broke: {self._why}")
+                    )
+            self._went(self._why)
+
+    def _lose(self, why: str) -> None:
+        """Give the connection up; the first reason given is the one that is told."""
+        if not self._lost.is_set():
+            self._why = why
+            self._lost.set()
+            self._warn(f"{self._settings.url}: the connection to the broker broke: {why}")
+
+    async def _read(self, client: aiomqtt.Client) -> None:
+        try:
+            async for message in client.messages:
+                self._silent_beats = 0
+                topic, payload = str(message.topic), message.payload
+                if topic == self._echo_topic:
+                    self._echoed = self._echoed or payload == self._echo
+                elif isinstance(payload, bytes):
+                    self._receive(topic, payload)
+        except aiomqtt.MqttError as error:
+            self._lose(str(error.__cause__ or error))
+
+    async def _watch(self) -> None:
+        """Notice a broker that is silent, and one that does not deliver."""
+        limits = self._limits
+        allowed = round(limits.silence_s / limits.heartbeat_s)
+        self.post(self._echo_topic, self._echo)
+        beats = 0
+        while True:
+            await anyio.sleep(limits.heartbeat_s)
+            beats += 1
+            self._silent_beats += 1
+            if beats == allowed and not self._echoed:
+                self._warn(
+                    f"{self._settings.url}: the broker does not deliver what this peer publishes to"
+                    f" itself: its ACL denies 'write' or 'read' of {self._echo_topic} to this"
+                    " user, or the user name is not the one that the ACL expects"
+                )
+            if self._echoed and self._silent_beats >= allowed:
+                self._lose(f"nothing was heard for {limits.silence_s:g} s")
+            elif self._silent_beats > 1:
+                self.post(self._echo_topic, self._echo)
+
+    async def _refollow(self, more: set[str], fewer: set[str]) -> None:
+        client = self._client
+        assert client is not None
+        try:
+            if fewer:
+                await client.unsubscribe(sorted(fewer))
+            if more:
+                filters = sorted(more)
+                codes = await client.subscribe([(name, 1) for name in filters])
+                denied = [
+                    name for name, code in zip(filters, codes, strict=False) if _code(code) >= 0x80
+                ]
+                if denied:
+                    self._warn(
+                        f"{self._settings.url}: the broker denies the subscription to"
+                        f" {', '.join(denied)}; check its ACL"
+                    )
+        except aiomqtt.MqttError as error:
+            self._lose(str(error))
+
+
+def _code(answer: object) -> int:
+    """The number of a SUBACK's answer, which is a ReasonCode in MQTT 5 and a number before."""
+    return answer.value if isinstance(answer, ReasonCode) else int(str(answer))

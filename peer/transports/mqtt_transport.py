@@ -1,0 +1,300 @@
+"""Links over an MQTT broker: no peer needs an address of its own, and the broker sees only seals.
+
+Of two peers the one with the smaller verify key dials, so both must seek each other. A link is
+made by a handshake on the two ``to`` topics (mqtt_handshake.py) and lives while heartbeats come
+(mqtt_link.py). The broker's retained presence and last will only make things faster: they wake a
+dialler, and they tell at once that a peer is gone.
+
+All that a link was lies in the two peers. When either loses its connection to the broker, its
+links are cut and made again, with new keys, and nothing of the old session is delivered.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from ...crypto.errors import RemoteError, TransportError
+from ...crypto.identity import Entropy, Identity, short_id
+from .base import Accept, Backend, Deliver
+from .mqtt_broadcast import Broadcaster
+from .mqtt_dialling import Dialling
+from .mqtt_feed import Feed
+from .mqtt_handshake import Channel, kind_of
+from .mqtt_head import Head
+from .mqtt_limits import MqttLimits
+from .mqtt_link import Link
+from .mqtt_packets import INSTANCE_BYTES, VERSION, Kind
+from .mqtt_session import MqttSession
+from .mqtt_settings import MqttSettings
+from .mqtt_topics import Topics
+from .mqtt_warnings import Warnings
+
+logger = logging.getLogger(__name__)
+SMALL_BYTES = 1024  # up to this size a frame for each link is less than a broadcast
+
+
+class MqttTransport:
+    """A transport for ``identity`` in the network with this id, over the broker of ``settings``.
+
+    ``warn`` gets in words what a person should know and may be able to mend: the broker is gone,
+    its ACL denies a topic, a neighbour does not answer. The same trouble is told once in a while.
+    ``entropy`` gives random bytes. Raises ConfigError when the broker's CA file cannot be read.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        network_id: bytes,
+        settings: MqttSettings,
+        accept: Accept,
+        limits: MqttLimits | None = None,
+        *,
+        warn: Callable[[str], None] = logger.warning,
+        entropy: Entropy = os.urandom,
+    ) -> None:
+        self._own_key = identity.verify_key
+        self._network_id = network_id
+        self._settings = settings
+        self._accept = accept
+        self._limits = limits or MqttLimits()
+        self._topics = Topics(network_id, self._own_key)
+        self._warnings = Warnings(warn, self._limits.warn_every_s)
+        self._links: dict[bytes, Link] = {}
+        self._sought: frozenset[bytes] = frozenset()
+        self._feeds: dict[bytes, Feed] = {}
+        self._heads: dict[bytes, Head] = {}
+        self._tasks: TaskGroup | None = None
+        self._deliver: Deliver
+        self._session = MqttSession(
+            settings,
+            self._limits,
+            client_id=f"tidings-{network_id.hex()[:8]}-{self._own_key.hex()[:32]}",
+            presence=self._topics.here(self._own_key),
+            echo=(self._topics.to(self._own_key), bytes([VERSION, Kind.ECHO]) + entropy(8)),
+            receive=self._receive,
+            came=self._came,
+            went=self._went,
+            warn=self._warnings.say,
+            entropy=entropy,
+        )
+        self._dialling = Dialling(
+            identity, network_id, self._limits, post=self.post, warn=self._warnings, entropy=entropy
+        )
+        self._broadcaster = Broadcaster(
+            identity, network_id, self._session, self._limits, entropy(INSTANCE_BYTES)
+        )
+
+    @property
+    def backend(self) -> Backend:
+        """aiomqtt runs on asyncio alone."""
+        return "asyncio"
+
+    @property
+    def heads(self) -> Mapping[bytes, Head]:
+        """What each followed peer broadcast last, as far as the broker retains it: a hint."""
+        return MappingProxyType(self._heads)
+
+    async def run(
+        self,
+        deliver: Deliver,
+        *,
+        task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Keep links up until cancelled; see ``Transport.run``.
+
+        ``started`` gets the broker's address. ``deliver`` is called from one task for each link.
+        ``TransportError`` when the broker cannot be used at the start: nothing listens, wrong
+        password, TLS fails. Later it is waited for, however long it takes.
+        """
+        self._deliver = deliver
+        farewell: list[tuple[str, bytes]] = []
+        try:
+            await self._session.open()
+            async with anyio.create_task_group() as self._tasks:
+                self._refollow()
+                self._tasks.start_soon(self._session.run)
+                self._tasks.start_soon(self._broadcaster.run)
+                task_status.started([self._settings.url])
+                self._seek_all()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    farewell = self._farewell()
+        finally:
+            self._tasks = None
+            await self._session.close(farewell)
+
+    async def send(self, peer: bytes, frame: bytes) -> None:
+        """Queue a frame for ``peer``; see ``Transport.send``."""
+        self._limits.check_frame(len(frame))
+        link = self._links.get(peer)
+        if link is None or not link.up:
+            raise TransportError("there is no link to this peer", where=peer.hex()[:16])
+        await link.send(frame)
+
+    async def broadcast(self, peers: Sequence[bytes], frame: bytes) -> None:
+        """Hand one frame over for all of ``peers`` that there is a link to, with one publish.
+
+        On each link it keeps its place among the frames that are sent there. Waits while
+        broadcasts before it have not reached the broker; a link that has not taken too many of
+        them is cut, so that it holds up no other. Raises ``TransportError`` when the frame is
+        empty or over the limit.
+        """
+        self._limits.check_frame(len(frame))
+        links = [link for peer in peers if (link := self._links.get(peer)) and link.up]
+        if len(links) < 2 or len(frame) <= SMALL_BYTES:
+            await anyio.lowlevel.checkpoint()
+            for link in links:
+                link.push(frame)
+            return
+        await self._broadcaster.broadcast(links, frame)
+
+    def seek(self, peers: Mapping[bytes, Sequence[str]]) -> None:
+        """Name the peers that links are wanted with; a broker needs no addresses of theirs."""
+        self._sought = frozenset(peers)
+        self._refollow()
+        self._seek_all()
+
+    async def disconnect(self, peer: bytes, why: str) -> None:
+        """Cut the link to ``peer``; this never waits for the other side."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.cut(why)
+        await anyio.lowlevel.checkpoint()
+
+    # -- links -----------------------------------------------------------------------------
+
+    def post(self, peer: bytes, packet: bytes) -> None:
+        """Send a small packet to ``peer``; it may be lost."""
+        self._session.post(self._topics.to(peer), packet)
+
+    async def hand_over(self, peer: bytes, packet: bytes) -> None:
+        """Send a chunk to ``peer``, after waiting for room."""
+        await self._session.hand_over(self._topics.to(peer), packet)
+
+    def _admits(self, key: bytes) -> bool:
+        return key != self._own_key and self._accept(key)
+
+    def _seek_all(self) -> None:
+        """Have one task for each peer to dial, and none for others."""
+        if self._tasks is not None:
+            to_dial = {peer for peer in self._sought if self._own_key < peer}
+            self._dialling.keep(self._tasks, to_dial, self._links, self._admits)
+
+    def _refollow(self) -> None:
+        """Subscribe to the topics of those who are sought or linked, and to one's own."""
+        followed = self._sought | self._links.keys()
+        self._feeds = {peer: self._feeds.get(peer) or Feed(self._limits) for peer in followed}
+        self._heads = {peer: head for peer, head in self._heads.items() if peer in followed}
+        filters = [topic for peer in followed for topic in self._topics.of(peer)]
+        self._session.follow([self._topics.mine, *filters])
+
+    def _start(self, peer: bytes, channel: Channel) -> Link | None:
+        """Begin the link that a handshake made."""
+        older = self._links.get(peer)
+        if self._tasks is None or (
+            older is None and len(self._links) >= self._limits.max_connections
+        ):
+            return None
+        feed = self._feeds.setdefault(peer, Feed(self._limits))
+        link = Link(
+            peer,
+            channel,
+            self,
+            feed,
+            self._deliver,
+            self._limits,
+            older=older,
+            unheard=lambda: self._unheard(peer),
+        )
+        self._links[peer] = link
+        self._tasks.start_soon(self._run_link, link)
+        if peer not in self._sought:
+            self._refollow()
+        return link
+
+    async def _run_link(self, link: Link) -> None:
+        try:
+            await link.run()
+        finally:
+            if self._links.get(link.peer) is link:
+                del self._links[link.peer]
+                if link.peer not in self._sought:
+                    self._refollow()
+
+    def _unheard(self, peer: bytes) -> None:
+        self._warnings.say(
+            f"a broadcast of {short_id(peer)} did not come and was asked for directly: the broker's"
+            f" queue for this peer is full, or its ACL denies 'read' of {self._topics.feed(peer)}"
+            " to this user or 'write' to that one"
+        )
+
+    # -- the broker ------------------------------------------------------------------------
+
+    def _came(self) -> None:
+        self._dialling.wake()
+
+    def _went(self, why: str) -> None:
+        for link in self._links.values():
+            link.cut(f"the connection to the broker broke: {why}", tell=False)
+
+    def _farewell(self) -> list[tuple[str, bytes]]:
+        return [
+            (self._topics.to(link.peer), link.bye("the other side stopped"))
+            for link in self._links.values()
+        ]
+
+    def _receive(self, topic: str, payload: bytes) -> None:
+        place = self._topics.parse(topic)
+        if place is None or not self._admits(place.sender):
+            return
+        peer = place.sender
+        try:
+            match place.kind:
+                case "to":
+                    self._receive_packet(peer, payload)
+                case "here":
+                    self._receive_presence(peer, present=bool(payload))
+                case "feed" if peer in self._feeds:
+                    self._feeds[peer].add(payload, anyio.current_time())
+                    if peer in self._links:
+                        self._links[peer].poke()
+                case "head" if peer in self._feeds and payload:
+                    self._heads[peer] = Head.read(payload, peer, self._network_id)
+        except RemoteError as error:
+            logger.debug("a message on %s was refused: %s", topic, error)
+
+    def _receive_packet(self, peer: bytes, packet: bytes) -> None:
+        kind = kind_of(packet)
+        if kind in (Kind.DATA, Kind.STATE, Kind.BYE):
+            link = self._links.get(peer)
+            if link is not None and link.receive(packet):
+                return
+            channel = self._dialling.proved(peer, packet)
+        elif kind == Kind.OFFER and peer < self._own_key:
+            if peer in self._links or len(self._links) < self._limits.max_connections:
+                self._dialling.answer(peer, packet)
+            return
+        elif kind == Kind.ANSWER:
+            self._dialling.confirm(peer, packet)
+            return
+        elif kind == Kind.CONFIRM:
+            channel = self._dialling.confirmed(peer, packet)
+        else:
+            return
+        if channel is not None:
+            link = self._start(peer, channel)
+            if link is not None and kind != Kind.CONFIRM:
+                link.receive(packet)
+
+    def _receive_presence(self, peer: bytes, *, present: bool) -> None:
+        self._dialling.saw(peer, present=present)
+        link = self._links.get(peer)
+        if link is not None and not present:
+            link.cut("its connection to the broker is gone", tell=False)
