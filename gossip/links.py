@@ -228,7 +228,8 @@ def _news(state: State, link: bytes, news: News, size: int) -> Iterator[Effect]:
         yield Record(event=RolledBack(own_sequence=before, seen_sequence=state.own.sequence))
         yield Keep(checkpoint=state.checkpoint())
         return
-    if author in state.up:  # others may bring the last words of one that is gone
+    # what it published before the link came up, or others bring, does not show that it keeps up
+    if author in state.up and news.entry.header.sequence > state.told.get(author, 0):
         state.absent.discard(author)
 
 
@@ -260,7 +261,7 @@ def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effe
         yield from _greet(state, link, now)  # it says hello again: ours was lost
     state.greeted.add(link)
     if state.phase is Phase.GATHERING:
-        state.absent.discard(link)  # later on its news must tell that it keeps up
+        state.absent.discard(link)  # later on, only fresh news makes others wait for it
     lengths = {head.author: head.sequence for head in hello.heads}
     state.known[link] = lengths.get(state.me.key, 0)
     state.told[link] = lengths.get(link, 0)

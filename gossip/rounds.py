@@ -2,7 +2,9 @@
 
 Rounds are synchronous with a deadline. A peer mixes when every neighbour that it hears in this
 round has published; those that are absent, excluded or too late are missing, and their weight
-returns to the peer itself. A peer that is behind all its neighbours joins the round they are in.
+returns to the peer itself. A peer that is behind all its neighbours joins the round they are in;
+one that comes back joins those who are ahead when they are half of them, so that two neighbours
+that come back together do not keep each other behind.
 """
 
 from __future__ import annotations
@@ -82,13 +84,17 @@ def _begin(state: State) -> Iterator[Effect]:
 
 
 def _catch_up(state: State) -> Iterator[Effect]:
-    """Skip to the round that all neighbours have reached while this peer was away."""
+    """Skip to the round that the neighbours have reached while this peer was away."""
     followed = state.keys_at(sorted(state.heard_by(state.index)))
     rounds = [state.feeds[k].round for k in followed if k in state.up and not state.excluded(k)]
     # where the graph changes, neighbours that were not met lately may rightly be ahead
-    if rounds and min(rounds) > state.round + state.topology.period:
-        yield Record(event=Skipped(from_round=state.round, to_round=min(rounds)))
-        state.round = min(rounds)
+    ahead = [r for r in rounds if r > state.round + state.topology.period]
+    # in the midst of a run one honest neighbour is enough to stay: a liar alone moves nobody
+    enough = len(rounds) / 2 if state.returning else len(rounds)
+    state.returning = False
+    if ahead and len(ahead) >= enough:
+        yield Record(event=Skipped(from_round=state.round, to_round=min(ahead)))
+        state.round = min(ahead)
 
 
 # -- publish -----------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ class State:
 
         self.phase = Phase.TRAINING
         self.resume_phase = Phase.TRAINING  # where gathering leads to
+        self.returning = False  # no training since gathering
         self.round = 1
         self.model = initial  # x_i at the start of the round
         self.base = initial  # b_i of the round
@@ -226,6 +227,7 @@ class State:
     def gather(self) -> None:
         """Wait for the neighbours' hellos before carrying on."""
         self.resume_phase, self.phase = self.phase, Phase.GATHERING
+        self.returning = True
 
     @property
     def may_publish(self) -> bool:
@@ -268,7 +270,10 @@ class State:
         )
 
     def restore(self, stored: Checkpoint, deltas: Iterable[Delta] = ()) -> None:
-        """Carry on from `stored`; `deltas` are the latest of the own feed, in order."""
+        """Carry on from `stored`; `deltas` are the latest of the own feed.
+
+        Raises StorageError when a stored public copy is not the one that its entry names.
+        """
         for packed in stored.certificates:
             self.admit(Certificate.from_bytes(packed))
         if stored.bulletin is not None:
@@ -281,8 +286,7 @@ class State:
         for record in stored.feeds:
             feed = self.feeds.setdefault(record.author, Feed(record.author, self.me.genesis))
             own = record.author == self.me.key
-            head = record.entry.header.sequence
-            feed.restore(record.entry, record.copy, _leading_to(head, deltas) if own else [])
+            feed.restore(record.entry, record.copy, list(deltas) if own else [])
             self._stored[record.author] = feed.sequence
         for proof in stored.proofs:
             self.shun(proof)
@@ -297,15 +301,6 @@ class State:
             return None
         self.proofs[author] = proof
         return author, sequence
-
-
-def _leading_to(head: int, deltas: Iterable[Delta]) -> list[Delta]:
-    """The last of `deltas` that lead to entry number `head` one by one; none when they do not."""
-    chain: list[Delta] = []
-    for delta in sorted(deltas, reverse=True):
-        if delta.sequence == head - len(chain):
-            chain.insert(0, delta)
-    return chain
 
 
 def _public_key(network_id: bytes) -> GroupKey:

@@ -209,6 +209,26 @@ def test_a_peer_that_was_away_joins_the_round_that_its_neighbours_are_in():
     assert (entry.header.sequence, entry.header.round) == (2, 5)
 
 
+def test_two_neighbours_that_come_back_together_do_not_keep_each_other_behind():
+    town = Town(
+        4, rounds=30
+    )  # a ring: each of the two hears one that was away and one that was not
+    town.start()
+    town.run(1)
+    town.crash(0)
+    town.crash(1)
+    for _ in range(6):
+        town.train(2)
+        town.train(3)
+        town.exchange()
+    town.restart(0)
+    town.restart(1)
+    town.exchange()
+    for _ in range(3):
+        town.train_all()
+    assert len({state.round for state in town.states}) == 1
+
+
 def test_the_model_after_a_round_alone_is_what_was_published():
     town = Town(1, topology={"kind": "none", "nodes": 1}, rounds=2, compression="int4")
     town.start()

@@ -179,6 +179,13 @@ def test_nobody_else_can_read_the_private_model(path):
         os.umask(old)
 
 
+def test_a_commit_is_a_sync(path):
+    store = Store(path, KEY)
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    store.close()
+
+
 def test_a_full_disk_is_told_and_what_was_kept_stays(path):
     store = Store(path, KEY)
     store.keep(blank(round=7))
@@ -227,8 +234,15 @@ def test_damage_is_told_and_never_taken_for_a_state(path, damage):
         db.execute(damage)
     db.close()
     store = Store(path, town.keys[0])
-    with pytest.raises(StorageError, match="damaged"):
-        store.load()
+    state = town.make_state(0, boot=2)
+
+    def load() -> None:
+        loaded = store.load()
+        assert loaded is not None
+        state.restore(*loaded)
+
+    with pytest.raises(StorageError, match=r"damaged|is not the one of entry"):
+        load()
     store.close()
 
 

@@ -248,9 +248,8 @@ def check_logs(network: Network) -> None:
                 continue
             match line.event:
                 case Mixed():
-                    # nobody waits a deadline for a neighbour that is gone or only just back
-                    if mixed_at is not None:
-                        assert line.time - mixed_at < 0.9 * DEADLINE_S, f"round {line.event.round}"
+                    if mixed_at is not None:  # no round lasts longer than a deadline (and a bit)
+                        assert line.time - mixed_at < 1.5 * DEADLINE_S, f"round {line.event.round}"
                     mixed_at = line.time
                 case Published():
                     # what was stored when it was killed may have missed the log, by one
