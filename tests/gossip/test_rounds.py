@@ -158,6 +158,26 @@ def test_a_neighbour_that_comes_back_is_waited_for_once_it_keeps_up():
     assert town.states[0].round == 4
 
 
+def test_what_a_neighbour_published_before_it_was_away_makes_nobody_wait_for_it():
+    town = Town(3, rounds=9)
+    town.start()
+    town.run(1)
+    town.train(1)
+    town.mail.clear()  # it dies before anybody has its entry
+    town.crash(1)
+    for _ in range(2):
+        town.train(0)
+        town.train(2)
+        town.exchange()
+    town.restart(1)
+    town.exchange()
+    assert town.states[0].feeds[town.keys[1]].sequence == 2
+    town.train(0)
+    town.train(2)
+    town.exchange()
+    assert [state.round for state in town.states] == [5, 4, 5]
+
+
 def test_the_last_words_of_one_that_is_gone_make_nobody_wait_for_it():
     town = Town(3, rounds=9)
     town.start()
