@@ -175,7 +175,7 @@ def test_what_a_neighbour_published_before_it_was_away_makes_nobody_wait_for_it(
     town.train(0)
     town.train(2)
     town.exchange()
-    assert [state.round for state in town.states] == [5, 4, 5]
+    assert [state.round for state in town.states] == [5, 3, 5]
 
 
 def test_the_last_words_of_one_that_is_gone_make_nobody_wait_for_it():
