@@ -108,11 +108,14 @@ def running(process: int) -> bool:
 
 def test_a_live_run_learns_what_its_simulation_learns(tmp_path: Path) -> None:
     # without noise and with batches that hold every record, only the engine differs
-    same = ("training.batch_size=100000", "rules.rounds=5", "rules.deadline_s=30.0")
+    # on a ring: where all hear all, models agree to the last bits and there is nothing to compare
+    ring = 'rules.topology={kind="ring"}'
+    same = (ring, "training.batch_size=100000", "rules.rounds=5", "rules.deadline_s=30.0")
     lived = run(small(*FEW, "transport=memory", *same), tmp_path / "live")
     simulated = run(small(*same), tmp_path / "sim")
     assert lived.accuracy_mean == pytest.approx(simulated.accuracy_mean, abs=0.005)
-    assert lived.consensus_distance == pytest.approx(simulated.consensus_distance, rel=0.5)
+    # distances are estimated by sketches, which each network draws for itself
+    assert lived.consensus_distance == pytest.approx(simulated.consensus_distance, rel=0.4)
     assert {e.trust_model for e in released(tmp_path / "live")} == {"none"}
 
 
