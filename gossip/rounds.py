@@ -3,12 +3,13 @@
 Rounds are synchronous with a deadline. A peer mixes when every neighbour that it hears in this
 round has published; those that are absent, excluded or too late are missing, and their weight
 returns to the peer itself. A peer that is behind all its neighbours joins the round they are in;
-one that comes back joins those who are ahead when they are half of them, so that two neighbours
-that come back together do not keep each other behind.
+one that comes back joins the round that half of them have reached, so that two neighbours that come
+back together do not keep each other behind.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -87,14 +88,14 @@ def _catch_up(state: State) -> Iterator[Effect]:
     """Skip to the round that the neighbours have reached while this peer was away."""
     followed = state.keys_at(sorted(state.heard_by(state.index)))
     rounds = [state.feeds[k].round for k in followed if k in state.up and not state.excluded(k)]
-    # where the graph changes, neighbours that were not met lately may rightly be ahead
-    ahead = [r for r in rounds if r > state.round + state.topology.period]
     # in the midst of a run one honest neighbour is enough to stay: a liar alone moves nobody
-    enough = len(rounds) / 2 if state.returning else len(rounds)
+    enough = math.ceil(len(rounds) / 2) if state.returning else len(rounds)
     state.returning = False
-    if ahead and len(ahead) >= enough:
-        yield Record(event=Skipped(from_round=state.round, to_round=min(ahead)))
-        state.round = min(ahead)
+    reached = sorted(rounds, reverse=True)[enough - 1] if rounds else 0
+    # where the graph changes, neighbours that were not met lately may rightly be ahead
+    if reached > state.round + state.topology.period:
+        yield Record(event=Skipped(from_round=state.round, to_round=reached))
+        state.round = reached
 
 
 # -- publish -----------------------------------------------------------------------------------

@@ -216,10 +216,12 @@ def test_two_neighbours_that_come_back_together_do_not_keep_each_other_behind():
     town.start()
     town.run(1)
     town.crash(0)
-    town.crash(1)
-    for _ in range(6):
-        town.train(2)
-        town.train(3)
+    for away in range(6):
+        if away == 3:
+            town.crash(1)  # not quite as long as the other, but long
+        for i in (1, 2, 3):
+            if town.alive[i]:
+                town.train(i)
         town.exchange()
     town.restart(0)
     town.restart(1)
