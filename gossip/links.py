@@ -8,9 +8,10 @@ things to different people, and the proof goes round.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
-from ..crypto.errors import Malformed, RemoteError
+from ..crypto.errors import RemoteError
 from ..crypto.identity import short_id
 from ..crypto.membership import Bulletin, Certificate
 from . import wire
@@ -102,10 +103,14 @@ def _send(
 
 def pull(state: State, link: bytes, feed: bytes, now: float) -> Iterator[Effect]:
     """Ask `link` for the head of `feed`, unless that was just done."""
-    patience = state.me.rules.deadline_s / PATIENCE
+    patience = _patience_s(state)
     if now - state.pulled.get(feed, -patience) >= patience and feed in state.feeds:
         state.pulled[feed] = now
         yield from send_control(state, Pull(feed=feed, have=state.feeds[feed].sequence), [link])
+
+
+def _patience_s(state: State) -> float:
+    return state.me.rules.deadline_s / PATIENCE
 
 
 def tell_heads(state: State) -> Iterator[Effect]:
@@ -166,6 +171,7 @@ def neighbour_down(state: State, link: bytes, why: str) -> Iterator[Effect]:
     state.known.pop(link, None)
     state.hailed.pop(link, None)
     state.told.pop(link, None)
+    state.heard.pop(link, None)
     state.absent.add(link)
     yield Record(event=LinkDown(neighbour=short_id(link), why=why))
 
@@ -176,7 +182,7 @@ def neighbour_down(state: State, link: bytes, why: str) -> Iterator[Effect]:
 def received(state: State, link: bytes, frame: Frame, now: float) -> Iterator[Effect]:
     """Believe a frame or refuse it with a reason; never raises."""
     try:
-        arrival = wire.decode(frame, state.door)
+        arrival = wire.decode(frame, state.door, link)
         if isinstance(arrival, News):
             effects = list(_news(state, link, arrival, len(frame)))
         else:
@@ -237,8 +243,6 @@ def _letter(
     state: State, link: bytes, letter: wire.Letter, size: int, now: float
 ) -> Iterator[Effect]:
     message = letter.message
-    if isinstance(message, Hello | Heads | Pull) and letter.author != link:
-        raise Malformed("it was signed by another peer than the one at the end of this link")
     yield _accepted(link, KIND_OF[type(message)], size, letter.author)
     match message:
         case Hello():
@@ -265,6 +269,15 @@ def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effe
     lengths = {head.author: head.sequence for head in hello.heads}
     state.known[link] = lengths.get(state.me.key, 0)
     state.told[link] = lengths.get(link, 0)
+    if now - state.heard.get(link, -math.inf) >= _patience_s(state):
+        state.heard[link] = now  # one that greets without end costs its neighbours nothing
+        yield from _bring_up_to_date(state, link, hello)
+    # its own feed the neighbour brings unasked, as we do ours
+    others = [head for head in hello.heads if head.author != link]
+    yield from _compare(state, link, others, now)
+
+
+def _bring_up_to_date(state: State, link: bytes, hello: Hello) -> Iterator[Effect]:
     bulletin = state.roster.bulletin
     if bulletin is not None and hello.serial < bulletin.serial:
         yield from send_control(state, BulletinNews(bulletin=bulletin.to_bytes()), [link])
@@ -273,7 +286,6 @@ def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effe
     index = state.index_of(link)
     if index is not None and state.index in state.heard_by(index) and not state.excluded(link):
         yield from send_news(state, state.own.road_from(state.known[link]), [link])
-    yield from _compare(state, link, hello.heads, now)
 
 
 def _compare(state: State, link: bytes, heads: Iterable[Head], now: float) -> Iterator[Effect]:
@@ -330,11 +342,10 @@ def _answer(state: State, link: bytes, request: Pull, now: float) -> Iterator[Ef
     if feed is None or request.feed in state.proofs:
         return
     asked = (link, request.feed)
-    have, head, at = state.answered.get(asked, (-1, -1, now))
-    patience = state.me.rules.deadline_s / PATIENCE
-    if (have, head) == (request.have, feed.sequence) and now - at < patience:
+    head, at = state.answered.get(asked, (-1, now))
+    if head == feed.sequence and now - at < _patience_s(state):
         return  # a peer that asks without end costs its neighbours nothing
-    state.answered[asked] = (request.have, feed.sequence, now)
+    state.answered[asked] = (feed.sequence, now)
     yield from send_news(state, feed.road_from(request.have), [link])
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..crypto.digest import digest
 from ..crypto.identity import Identity
 from ..crypto.membership import Bulletin, Certificate, GroupKey, Roster
-from .door import Door
+from .door import PUBLIC_EPOCH, Door
 from .feed import Delta, Feed
 from .grid import GridVector
 from .messages import SignedEntry
@@ -24,7 +24,6 @@ from .topology import Topology
 if TYPE_CHECKING:
     from .effects import Trained
 
-PUBLIC_EPOCH = 2**32 - 1  # of the seal that every member can open, whatever its bulletin
 FloatVector = npt.NDArray[np.float32]
 
 
@@ -144,7 +143,8 @@ class State:
         self.known: dict[bytes, int] = {}  # link -> up to where it holds our feed
         self.told: dict[bytes, int] = {}  # link -> how long it said that its own feed is
         self.pulled: dict[bytes, float] = {}  # feed -> when it was last asked for
-        self.answered: dict[tuple[bytes, bytes], tuple[int, int, float]] = {}
+        self.heard: dict[bytes, float] = {}  # link -> when a hello of its was last taken up
+        self.answered: dict[tuple[bytes, bytes], tuple[int, float]] = {}  # head, when
         self.claims: dict[bytes, int] = {}  # who says that our feed goes on -> times asked for it
         self.disbelieved: set[bytes] = set()  # who said so and never showed it
         self.held: Trained | None = None  # what is not published before a claim is settled
