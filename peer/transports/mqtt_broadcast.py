@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import anyio
 
@@ -18,6 +19,14 @@ from .mqtt_pacing import Pacer
 from .mqtt_packets import Announcement
 from .mqtt_session import MqttSession
 from .mqtt_topics import Topics
+
+SMALL_BYTES = 1024  # up to this size a frame for each link is less than a broadcast
+
+
+@dataclass(frozen=True, slots=True)
+class _Broadcast:
+    head: Head
+    frame: bytes  # what goes over the feed; empty when it went over the links
 
 
 class Broadcaster:
@@ -43,7 +52,7 @@ class Broadcaster:
         self._instance = instance
         self._pacer = Pacer(limits)
         self._number = 0
-        self._queue: deque[tuple[int, Announcement, bytes]] = deque()
+        self._queue: deque[_Broadcast] = deque()
         self._queued_bytes = 0
         self._queued = asyncio.Event()
         self._room = asyncio.Event()
@@ -57,13 +66,22 @@ class Broadcaster:
             self._room.clear()
             await self._room.wait()
         self._number += 1
-        announced = Announcement(
-            instance=self._instance, digest=broadcast_digest(frame), size=len(frame)
+        head = Head(
+            instance=self._instance,
+            number=self._number,
+            size=len(frame),
+            digest=broadcast_digest(frame),
+            opening=bytes(frame[:OPENING_BYTES]),
         )
+        by_feed = len(links) > 1 and len(frame) > SMALL_BYTES
+        announced = Announcement(instance=self._instance, digest=head.digest, size=len(frame))
         for link in links:
-            link.announce(self._number, announced, frame)
-        self._queue.append((self._number, announced, frame))
-        self._queued_bytes += len(frame)
+            if by_feed:
+                link.announce(self._number, announced, frame)
+            else:
+                link.push(frame)
+        self._queue.append(_Broadcast(head, frame if by_feed else b""))
+        self._queued_bytes += len(self._queue[-1].frame)
         self._queued.set()
 
     async def run(self) -> None:
@@ -73,14 +91,17 @@ class Broadcaster:
             if not self._queue:
                 await self._queued.wait()
                 continue
-            number, announced, frame = self._queue[0]
+            first = self._queue[0]
             try:
-                await self._publish(number, frame)
-                await self._publish_head(number, announced, frame)
+                await self._publish(first.head.number, first.frame)
+                if len(self._queue) == 1:  # only the newest head is of use
+                    message = first.head.sign(self._identity, self._network_id)
+                    topic = self._topics.head(self._identity.verify_key)
+                    await self._session.publish(topic, message, retain=True)
             except* TransportError:
                 pass
             self._queue.popleft()
-            self._queued_bytes -= len(frame)
+            self._queued_bytes -= len(first.frame)
             self._room.set()
 
     async def _publish(self, number: int, frame: bytes) -> None:
@@ -112,16 +133,3 @@ class Broadcaster:
             self._pieces -= 1
             self._pieces_bytes -= size
             self._moved.set()
-
-    async def _publish_head(self, number: int, announced: Announcement, frame: bytes) -> None:
-        head = Head(
-            instance=self._instance,
-            number=number,
-            size=len(frame),
-            digest=announced.digest,
-            opening=bytes(frame[:OPENING_BYTES]),
-        )
-        message = head.sign(self._identity, self._network_id)
-        await self._session.publish(
-            self._topics.head(self._identity.verify_key), message, retain=True
-        )

@@ -67,15 +67,21 @@ class Dialling:
     def wake(self) -> None:
         """Dial all again now: the broker is back."""
         self._present.clear()
+        self._confirmed.clear()
         for stirred in self._stirred.values():
             stirred.set()
 
     def saw(self, peer: bytes, *, present: bool) -> None:
         """Note that ``peer`` came or went; who came is dialled at once."""
-        if peer in self._stirred:
-            (self._present.add if present else self._present.discard)(peer)
-            if present:
-                self._stirred[peer].set()
+        if peer not in self._stirred:
+            return
+        if not present:
+            self._present.discard(peer)
+            self._confirmed.pop(peer, None)
+            return
+        self._present.add(peer)
+        if peer not in self._confirmed:  # else the handshake is all but done
+            self._stirred[peer].set()
 
     async def _keep(
         self,
@@ -92,7 +98,9 @@ class Dialling:
                     failures += 1
                     self._dials[peer] = dial = Dial(self._identity, self._pair(peer), self._entropy)
                     self._post(peer, dial.offer())
-                    await _wait(stirred, limits.handshake_s)
+                    with anyio.move_on_after(limits.handshake_s):
+                        await self._handshake_over(peer, stirred)
+                    self._confirmed.pop(peer, None)
                 link = links.get(peer)
                 if link is not None:
                     since = anyio.current_time()
@@ -109,6 +117,16 @@ class Dialling:
                 share = int.from_bytes(self._entropy(4), "big") / 2**32
                 await _wait(stirred, wait_s * (0.5 + share / 2))
                 wait_s = min(2 * wait_s, limits.backoff_max_s)
+
+    async def _handshake_over(self, peer: bytes, stirred: asyncio.Event) -> None:
+        """Return when the link is there, or when something happened that makes it worth dialling
+        again; not when the other side may have begun the link already.
+        """
+        while True:
+            stirred.clear()
+            await stirred.wait()
+            if peer not in self._confirmed:
+                return
 
     def confirm(self, peer: bytes, packet: bytes) -> None:
         """Take an answer and confirm it; raises RemoteError when it is none."""

@@ -36,7 +36,6 @@ from .mqtt_topics import Topics
 from .mqtt_warnings import Warnings
 
 logger = logging.getLogger(__name__)
-SMALL_BYTES = 1024  # up to this size a frame for each link is less than a broadcast
 
 
 class MqttTransport:
@@ -141,19 +140,15 @@ class MqttTransport:
     async def broadcast(self, peers: Sequence[bytes], frame: bytes) -> None:
         """Hand one frame over for all of ``peers`` that there is a link to, with one publish.
 
-        On each link it keeps its place among the frames that are sent there. Waits while
+        On each link it keeps its place among the frames that are sent there, and the head that
+        the broker retains names it even when nobody is linked. Waits while
         broadcasts before it have not reached the broker; a link that has not taken too many of
         them is cut, so that it holds up no other. Raises ``TransportError`` when the frame is
         empty or over the limit.
         """
         self._limits.check_frame(len(frame))
-        links = [link for peer in peers if (link := self._links.get(peer)) and link.up]
-        if len(links) < 2 or len(frame) <= SMALL_BYTES:
-            await anyio.lowlevel.checkpoint()
-            for link in links:
-                link.push(frame)
-            return
-        await self._broadcaster.broadcast(links, frame)
+        links = [link for peer in dict.fromkeys(peers) if (link := self._links.get(peer))]
+        await self._broadcaster.broadcast([link for link in links if link.up], frame)
 
     def seek(self, peers: Mapping[bytes, Sequence[str]]) -> None:
         """Name the peers that links are wanted with; a broker needs no addresses of theirs."""

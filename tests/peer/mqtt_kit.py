@@ -14,20 +14,24 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiomqtt
 import anyio
 import pytest
 
 from tidings.crypto.errors import TransportError
 from tidings.crypto.identity import Identity
+from tidings.peer.clock import monotonic_time, wall_time
 from tidings.peer.transports.base import Delivery, Frame, LinkDown, LinkUp
 from tidings.peer.transports.mqtt_broker_config import (
     CA_CERTIFICATE,
     BrokerPlan,
     broker_config,
     new_passwords,
+    password_line,
     write_broker_config,
 )
 from tidings.peer.transports.mqtt_certificates import make_certificates
+from tidings.peer.transports.mqtt_client import new_client
 from tidings.peer.transports.mqtt_limits import MqttLimits
 from tidings.peer.transports.mqtt_settings import MqttSettings
 from tidings.peer.transports.mqtt_transport import MqttTransport
@@ -86,7 +90,9 @@ class Mosquitto:
             keep=self.keep,
         )
         self.passwords = new_passwords(i.verify_key for i in self.members)
-        certificates = make_certificates(["127.0.0.1", "localhost"], now=datetime.now(UTC))
+        certificates = make_certificates(
+            ["127.0.0.1", "localhost"], now=datetime.fromtimestamp(wall_time(), UTC)
+        )
         files = broker_config(plan, self.passwords, certificates)
         write_broker_config(self.folder, files, keep=self.keep)
         config = self.folder / "mosquitto.conf"
@@ -101,8 +107,8 @@ class Mosquitto:
             stdout=self.log,
             stderr=self.log,
         )
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
+        deadline = monotonic_time() + 5
+        while monotonic_time() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError((self.folder / "log").read_text())
             with socket.socket() as probe:
@@ -128,6 +134,20 @@ class Mosquitto:
         (self.folder / "acl").write_text(text)
         self.process.send_signal(signal.SIGHUP)
         time.sleep(0.2)
+
+    def allow_bridge(self) -> None:
+        """Let the user ``bridge`` carry everything; before the start."""
+        with (self.folder / "passwords").open("a") as file:
+            file.write(password_line("bridge", "bridge", b"salt" * 3) + "\n")
+        with (self.folder / "acl").open("a") as file:
+            file.write("user bridge\ntopic readwrite #\n")
+
+    def allow_spy(self) -> MqttSettings:
+        """Settings of one more user, who may read and write everything, as the broker could."""
+        with (self.folder / "passwords").open("a") as file:
+            file.write(password_line("spy", "spy", b"salt" * 3) + "\n")
+        self.write_acl((self.folder / "acl").read_text() + "user spy\ntopic readwrite #\n")
+        return self.settings(SMALL, username="spy", password="spy")
 
     def settings(self, identity: Identity, **changes) -> MqttSettings:
         settings = MqttSettings(
@@ -165,10 +185,13 @@ class Relay:
             tasks.cancel_scope.cancel()
 
     async def _serve(self, client: anyio.abc.SocketStream) -> None:
-        async with client, await anyio.connect_tcp("127.0.0.1", self.target) as broker:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._pump, client, broker, tasks.cancel_scope)
-                tasks.start_soon(self._pump, broker, client, tasks.cancel_scope)
+        async with (
+            client,
+            await anyio.connect_tcp("127.0.0.1", self.target) as broker,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(self._pump, client, broker, tasks.cancel_scope)
+            tasks.start_soon(self._pump, broker, client, tasks.cancel_scope)
 
     async def _pump(self, source, target, scope) -> None:
         try:
@@ -201,7 +224,9 @@ class Peer:
             while not condition():
                 await anyio.sleep(0.005)
             return
-        raise AssertionError(f"not within {within_s} s: links {self.links()}, {self.warnings}")
+        raise AssertionError(
+            f"not within {within_s} s: links {self.links()}, {self.why()}, {self.warnings}"
+        )
 
     async def linked(self, within_s: float = 10) -> None:
         await self.until(lambda: self.links()[-1:] == ["up"], within_s)
@@ -265,6 +290,24 @@ async def sent(peer: Peer, to: bytes, frame: bytes) -> bool:
     except TransportError:
         return False
     return True
+
+
+@asynccontextmanager
+async def spying(
+    settings: MqttSettings, heard: list[tuple[str, bytes]], limits=QUICK
+) -> AsyncIterator[aiomqtt.Client]:
+    """A client that hears every message of the broker."""
+
+    async def listen() -> None:
+        async for message in client.messages:
+            heard.append((str(message.topic), message.payload))  # noqa: PERF401
+
+    client = new_client(settings, limits, "spy", "spy/gone", settings.tls_context())
+    async with client, anyio.create_task_group() as tasks:
+        await client.subscribe("#", 1)
+        tasks.start_soon(listen)
+        yield client
+        tasks.cancel_scope.cancel()
 
 
 @contextmanager

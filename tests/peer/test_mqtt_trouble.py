@@ -1,0 +1,486 @@
+"""What goes wrong with a broker is noticed, said and healed; the broker itself can do no harm."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.peer.mqtt_kit import (
+    IDENTITIES,
+    LARGE,
+    NETWORK,
+    QUICK,
+    SMALL,
+    A,
+    B,
+    Mosquitto,
+    Relay,
+    free_port,
+    make_peer,
+    mosquitto,
+    running,
+    sent,
+    spying,
+)
+from tidings.crypto.errors import TransportError
+from tidings.peer.transports.base import Frame
+from tidings.peer.transports.mqtt_broker_config import acl
+from tidings.peer.transports.mqtt_packets import Kind
+from tidings.peer.transports.mqtt_settings import MqttSettings
+from tidings.peer.transports.mqtt_topics import Topics
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with mosquitto(tmp_path) as process:
+        yield process
+
+
+def pair(broker, *, limits=QUICK, **changes):
+    return (
+        make_peer(SMALL, broker.settings(SMALL, **changes), limits=limits),
+        make_peer(LARGE, broker.settings(LARGE, **changes), limits=limits),
+    )
+
+
+async def both_linked(a, b, within_s: float = 10) -> None:
+    await a.linked(within_s)
+    await b.linked(within_s)
+
+
+async def exchange(a, b, text: bytes) -> None:
+    """Frames go both ways, by the link and by a broadcast."""
+    count_a, count_b = len(a.frames()), len(b.frames())
+    await a.transport.send(b.key, b"to b " + text)
+    await b.transport.send(a.key, b"to a " + text)
+    assert (await a.got(count_a + 1))[-1] == b"to a " + text
+    assert (await b.got(count_b + 1))[-1] == b"to b " + text
+
+
+# -- at the start --------------------------------------------------------------------------
+
+
+async def refused(settings, limits=QUICK) -> TransportError:
+    with anyio.fail_after(5), pytest.raises(TransportError) as caught:
+        await make_peer(SMALL, settings, limits=limits).transport.run(_nobody)
+    assert str(settings.port) in str(caught.value)
+    return caught.value
+
+
+async def _nobody(delivery) -> None:
+    raise AssertionError(delivery)
+
+
+async def test_nothing_listens():
+    error = await refused(MqttSettings(host="127.0.0.1", port=free_port()))
+    assert "nothing listens there" in error.what
+    assert "start the broker" in error.fix
+
+
+async def test_an_unknown_host():
+    error = await refused(MqttSettings(host="no-such-host.invalid", port=1883))
+    assert "host name is not known" in error.what
+
+
+async def test_a_wrong_password(broker):
+    error = await refused(broker.settings(SMALL, password="wrong"))
+    assert "does not authorize this peer" in error.what
+    assert "password" in error.fix
+
+
+async def test_a_broker_that_wants_a_password_gets_none(broker):
+    error = await refused(broker.settings(SMALL, password=None))
+    assert "password" in error.fix
+
+
+async def test_a_certificate_of_another_authority(broker, tmp_path):
+    other = Mosquitto(tmp_path / "other")
+    error = await refused(broker.settings(SMALL, ca_file=str(other.folder / "ca.pem")))
+    assert "certificate is not trusted" in error.what
+    assert "ca_file" in error.fix
+
+
+async def test_tls_that_the_port_does_not_speak(tmp_path):
+    port = free_port()
+    with mosquitto(tmp_path, extra=f"listener {port} 127.0.0.1\n") as broker:
+        error = await refused(broker.settings(SMALL, port=port))
+        assert "does not speak TLS" in error.what
+        error = await refused(
+            broker.settings(SMALL, tls=False, ca_file=None), replace(QUICK, connect_s=0.5)
+        )
+        assert "mqtts://" in error.fix
+
+
+async def test_a_broker_that_accepts_and_says_nothing():
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener:
+        settings = MqttSettings(host="127.0.0.1", port=port)
+        error = await refused(settings, replace(QUICK, connect_s=0.3))
+        assert "did not answer in time" in error.what
+
+
+# -- the broker goes and comes ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["without persistence", "with persistence"])
+async def test_a_broker_that_restarts_is_found_again_and_loses_no_frame_in_silence(tmp_path, keep):
+    with mosquitto(tmp_path, keep=keep) as broker:
+        a, b = pair(broker)
+        async with running(a, b):
+            await both_linked(a, b)
+            b.gate = anyio.Event()
+            await sent(a, B, b"delivered late")
+            await exchange_one_way(a, b)
+            broker.kill()
+            await a.unlinked()
+            b.gate.set()
+            await b.unlinked()
+            assert any("connection to the broker broke" in why for why in a.why())
+            await a.warned("the connection to the broker broke")
+            await a.warned("nothing listens there")
+            assert not await sent(a, B, b"nowhere to go")
+            broker.start()
+            await both_linked(a, b)
+            await exchange(a, b, b"after")
+            assert b.frames() == [b"delivered late", b"second", b"to b after"]
+
+
+async def exchange_one_way(a, b) -> None:
+    await a.transport.send(B, b"second")
+    await a.until(lambda: not a.transport._links[B]._outflow._under_way)
+
+
+async def test_a_frozen_broker_is_noticed_by_silence_and_used_again_when_it_wakes(broker):
+    a, b = pair(broker)
+    async with running(a, b):
+        await both_linked(a, b)
+        broker.freeze()
+        await a.unlinked(within_s=4)
+        await b.unlinked(within_s=4)
+        await anyio.sleep(1.5)
+        broker.thaw()
+        await both_linked(a, b, within_s=6)
+        await exchange(a, b, b"awake")
+
+
+async def test_a_line_that_goes_dead_without_a_word_is_given_up_and_made_anew(broker):
+    async with Relay(broker.port).running() as relay:
+        a = make_peer(SMALL, broker.settings(SMALL, port=relay.port))
+        b = make_peer(LARGE, broker.settings(LARGE))
+        async with running(a, b):
+            await both_linked(a, b)
+            relay.silent = True
+            await a.warned("nothing was heard for")
+            await b.unlinked()
+            assert b.why() == ["nothing was heard for 1.2 s"]
+            relay.silent = False
+            await both_linked(a, b)
+            await exchange(a, b, b"healed")
+
+
+async def test_the_last_will_tells_of_a_killed_peer_at_once(broker, tmp_path):
+    a = make_peer(SMALL, broker.settings(SMALL), limits=replace(QUICK, silence_s=60.0))
+    a.transport.seek({B: ()})
+    code = f"""
+import anyio
+from tests.peer.mqtt_kit import *
+settings = MqttSettings(host="127.0.0.1", port={broker.port}, tls=True,
+    ca_file={str(broker.folder / "ca.pem")!r}, password={broker.passwords[B]!r})
+peer = make_peer(LARGE, settings)
+peer.transport.seek({{A: ()}})
+async def main():
+    async with running(peer, seek=False):
+        await anyio.sleep(60)
+anyio.run(main)
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], env=_environment())
+    try:
+        async with running(a, seek=False):
+            await a.linked(within_s=20)
+            child.kill()
+            await a.unlinked(within_s=1)
+            assert a.why() == ["its connection to the broker is gone"]
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _environment() -> dict[str, str]:
+    root = Path(__file__).parents[2]
+    return {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
+
+
+async def test_two_runs_of_one_peer_do_not_shut_out_its_neighbour(broker):
+    a, b = pair(broker)
+    async with running(a, b):
+        await both_linked(a, b)
+        twin = make_peer(LARGE, broker.settings(LARGE))
+        twin.transport.seek({A: ()})
+        async with running(twin, seek=False):
+            await b.warned("the connection to the broker broke")
+        await both_linked(a, b)
+        await a.until(lambda: a.links()[-1] == "up")
+        await exchange(a, b, b"alone again")
+
+
+# -- what the ACL denies -----------------------------------------------------------------------
+
+
+def denying(*lines: str) -> str:
+    rules = acl(NETWORK).splitlines()
+    return "\n".join(rule for rule in rules if not any(line in rule for line in lines)) + "\n"
+
+
+@pytest.mark.parametrize("lines", [("write tidings/", "/to/+/%u"), ("read tidings/", "/to/%u/+")])
+async def test_an_acl_that_denies_links_is_said_and_healed(broker, lines):
+    rule = "".join((lines[0], NETWORK.hex(), lines[1]))
+    broker.write_acl(denying(rule))
+    a, b = pair(broker)
+    async with running(a, b):
+        await a.warned("the broker does not deliver what this peer publishes to itself")
+        await a.warned("is connected to the broker and does not answer")
+        assert a.links() == b.links() == []
+        assert sum("does not answer" in warning for warning in a.warnings) == 1
+        broker.write_acl(acl(NETWORK))
+        await both_linked(a, b)
+        await exchange(a, b, b"allowed")
+
+
+async def test_an_acl_that_takes_links_away_later_cuts_them(broker):
+    a, b = pair(broker)
+    async with running(a, b):
+        await both_linked(a, b)
+        broker.write_acl(denying("/to/"))
+        await a.unlinked()
+        await b.unlinked()
+        broker.write_acl(acl(NETWORK))
+        await both_linked(a, b)
+        await exchange(a, b, b"allowed")
+
+
+@pytest.mark.parametrize("rule", ["write", "read"])
+async def test_broadcasts_that_the_acl_denies_come_by_the_links_in_their_place(broker, rule):
+    broker.write_acl(denying(f"{rule} tidings/{NETWORK.hex()}/feed"))
+    peers = [make_peer(i, broker.settings(i)) for i in IDENTITIES[:3]]
+    author, *followers = peers
+    keys = [peer.key for peer in followers]
+    frame = os.urandom(300_000)
+    async with running(*peers):
+        for peer in peers:
+            await peer.until(lambda peer=peer: peer.links() == ["up", "up"])
+        await author.transport.broadcast(keys, frame)
+        for key in keys:
+            await author.transport.send(key, b"behind it")
+        for peer in followers:
+            assert await peer.got(2) == [frame, b"behind it"]
+            await peer.warned("denies 'read'")
+        await author.until(lambda: not any(li._held for li in author.transport._links.values()))
+        assert [peer.links() for peer in peers] == [["up", "up"]] * 3
+
+
+async def test_presence_that_the_acl_denies_costs_no_link(broker):
+    broker.write_acl(denying("/here/", "/head/"))
+    a, b = pair(broker)
+    async with running(a, b):
+        await both_linked(a, b)
+        await exchange(a, b, b"without presence")
+
+
+# -- lost, repeated and forged messages --------------------------------------------------------
+
+
+def losing(peer, share: float, seed: int) -> None:
+    """Have this peer lose a share of the messages that the broker sends it."""
+    chance = random.Random(seed)
+    receive = peer.transport._session._receive
+
+    def maybe(topic: str, payload: bytes) -> None:
+        if chance.random() >= share:
+            receive(topic, payload)
+
+    peer.transport._session._receive = maybe
+
+
+async def test_what_the_broker_loses_is_sent_again_and_nothing_comes_twice(broker):
+    limits = replace(QUICK, target_delay_s=0.05, chunk_bytes=32 * 1024)
+    peers = [make_peer(i, broker.settings(i), limits=limits) for i in IDENTITIES[:3]]
+    author, *followers = peers
+    async with running(*peers):
+        for peer in peers:
+            await peer.until(lambda peer=peer: peer.links() == ["up", "up"])
+        for seed, peer in enumerate(peers):
+            losing(peer, 0.2, seed)
+        frames = [os.urandom(size) for size in (200_000, 10, 300_000, 5_000, 150_000)]
+        for number, frame in enumerate(frames):
+            if number % 2:
+                for peer in followers:
+                    await author.transport.send(peer.key, frame)
+            else:
+                await author.transport.broadcast([peer.key for peer in followers], frame)
+        for peer in followers:
+            await peer.got(len(frames))
+            assert peer.frames() == frames
+            assert peer.links() == ["up", "up"]
+
+
+async def test_a_broker_that_repeats_and_forges_delivers_nothing_and_breaks_nothing(broker):
+    heard: list[tuple[str, bytes]] = []
+    a, b = pair(broker)
+    async with spying(broker.allow_spy(), heard) as spy, running(a, b):
+        await both_linked(a, b)
+        await exchange(a, b, b"recorded")
+        await a.transport.disconnect(B, "a new session")
+        await a.until(lambda: a.links() == ["up", "down", "up"])
+        await b.until(lambda: b.links() == ["up", "down", "up"])
+        await exchange(a, b, b"again")
+        tape = [(topic, payload) for topic, payload in heard if "/to/" in topic]
+        assert {payload[1] for _, payload in tape} >= {Kind.OFFER, Kind.CONFIRM, Kind.DATA}
+        to_b, feed = Topics(NETWORK, A).to(B), Topics(NETWORK, A).feed(A)
+        for topic, payload in tape:
+            await spy.publish(topic, payload, 1)  # word by word
+            for at in (1, 10, 20, len(payload) - 1):
+                forged = bytearray(payload)
+                forged[at] ^= 1
+                await spy.publish(topic, bytes(forged), 0)
+        for junk in (b"", b"\x01", bytes(1000), os.urandom(500_000)):
+            for topic in (to_b, feed, Topics(NETWORK, A).head(A), "tidings/other"):
+                await spy.publish(topic, junk, 1)
+        await anyio.sleep(0.3)
+        frames_a, frames_b = [b"to a recorded", b"to a again"], [b"to b recorded", b"to b again"]
+        assert (a.frames(), b.frames()) == (frames_a, frames_b)
+        await exchange(a, b, b"unharmed")
+        assert a.links() == b.links() == ["up", "down", "up"]
+
+
+async def test_repeated_heartbeats_do_not_keep_a_link_alive(broker):
+    heard: list[tuple[str, bytes]] = []
+    a, b = pair(broker)
+    async with spying(broker.allow_spy(), heard) as spy, running(a, b):
+        await both_linked(a, b)
+        await anyio.sleep(0.6)
+        to_a = Topics(NETWORK, B).to(A)
+        beats = [p for topic, p in heard if topic == to_a and p[1] == Kind.STATE]
+        assert beats
+        b.transport._session.post = lambda topic, payload: None
+        with anyio.fail_after(5):
+            while "down" not in a.links():
+                await spy.publish(to_a, beats[-1], 0)
+                await anyio.sleep(0.1)
+        assert a.why()[0] == "nothing was heard for 1.2 s"
+
+
+async def test_a_forged_broadcast_is_replaced_by_the_announced_one(broker):
+    peers = [make_peer(i, broker.settings(i)) for i in IDENTITIES[:3]]
+    author, *followers = peers
+    frame = os.urandom(20_000)
+    async with spying(broker.allow_spy(), []) as spy, running(*peers):
+        for peer in peers:
+            await peer.until(lambda peer=peer: peer.links() == ["up", "up"])
+        publish = author.transport._session.publish
+
+        async def forged(topic, payload, *, retain=False):
+            if "/feed/" in topic:
+                await spy.publish(topic, payload[:-1] + bytes([payload[-1] ^ 1]), 1)
+            else:
+                await publish(topic, payload, retain=retain)
+
+        author.transport._session.publish = forged
+        await author.transport.broadcast([peer.key for peer in followers], frame)
+        for peer in followers:
+            assert await peer.got(1) == [frame]
+
+
+async def test_nobody_speaks_for_another_even_where_the_acl_allows_it(broker):
+    """A member with the topics of another, but not with its key, gets no link in its name."""
+    broker.write_acl(acl(NETWORK) + f"user {IDENTITIES[1].verify_key.hex()}\ntopic readwrite #\n")
+    thief = make_peer(IDENTITIES[1], broker.settings(IDENTITIES[1]))
+    thief.transport._dialling._network_id = NETWORK
+    victim_topics = Topics(NETWORK, A)
+    thief.transport._topics = victim_topics  # speaks and listens as A
+    b = make_peer(LARGE, broker.settings(LARGE))
+    b.transport.seek({A: ()})
+    thief.transport.seek({B: ()})
+    async with running(thief, b, seek=False):
+        await anyio.sleep(1)
+        assert b.seen == []
+
+
+async def test_a_flood_on_a_link_topic_costs_bounded_memory(broker):
+    limits = replace(QUICK, max_inbox_bytes=4 * 2**20)
+    a, b = pair(broker, limits=limits)
+    to_b, feed = Topics(NETWORK, A).to(B), Topics(NETWORK, A).feed(A)
+    async with spying(broker.allow_spy(), [], limits) as spy, running(a, b):
+        await both_linked(a, b)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for n in range(60):
+            await spy.publish(to_b, bytes([1, Kind.DATA]) + os.urandom(900_000), 0)
+            piece = bytes([1, Kind.FEED]) + os.urandom(8) + n.to_bytes(8, "big")
+            await spy.publish(feed, piece + bytes(4) + bytes(4) + os.urandom(900_000), 0)
+        await exchange(a, b, b"still quick")
+        grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown_kib < 80_000
+        assert {d.peer for d in b.seen if isinstance(d, Frame)} == {A}
+
+
+# -- boards that sleep, and two brokers --------------------------------------------------------
+
+
+async def test_a_board_that_slept_gets_a_new_link_and_the_broker_kept_its_subscriptions(broker):
+    a = make_peer(SMALL, broker.settings(SMALL))
+    a.transport.seek({B: ()})
+    async with running(a, seek=False):
+        for day in range(3):
+            b = make_peer(LARGE, broker.settings(LARGE))
+            b.transport.seek({A: ()})
+            async with running(b, seek=False):
+                await both_linked(a, b)
+                await exchange(a, b, b"day %d" % day)
+            await a.unlinked()
+        assert "sessions" not in " ".join(a.warnings)
+    log = (broker.folder / "log").read_text()
+    client = f"tidings-{NETWORK.hex()[:8]}-{B.hex()[:32]}"
+    connects = [line for line in log.splitlines() if "as " + client in line and "connected" in line]
+    assert len(connects) == 3
+    assert all("c0" in line for line in connects)  # clean_start=False
+
+
+async def test_two_bridged_brokers_survive_the_restart_of_either(tmp_path):
+    port = free_port()
+    plain = f"listener {port} 127.0.0.1\n"
+    bridge = (
+        f"connection across\naddress 127.0.0.1:{port}\ntopic tidings/{NETWORK.hex()}/# both 1\n"
+        "bridge_protocol_version mqttv50\nremote_username bridge\nremote_password bridge\n"
+        "cleansession false\nrestart_timeout 1 2\n"
+    )
+    one = Mosquitto(tmp_path / "one", extra=plain)
+    two = Mosquitto(tmp_path / "two", extra=bridge)
+    one.allow_bridge()
+    with one, two:
+        a = make_peer(SMALL, one.settings(SMALL))
+        b = make_peer(LARGE, two.settings(LARGE))
+        async with running(a, b):
+            await both_linked(a, b)
+            await exchange(a, b, b"across")
+            for broker in (one, two):
+                broker.kill()
+                await a.unlinked()
+                await b.unlinked()
+                broker.start()
+                await both_linked(a, b, within_s=20)
+                await exchange(a, b, b"again")
