@@ -363,8 +363,11 @@ def _home_of(path: Path | None) -> Home:
     """Where ``path`` is now; a ledger in memory has no place."""
     if path is None:
         return Home(machine="", device="", filesystem="", inode="")
-    status = os.stat(path)
-    filesystem = f"{os.statvfs(path).f_fsid:x}" if hasattr(os, "statvfs") else ""
+    try:
+        status = os.stat(path)
+        filesystem = f"{os.statvfs(path).f_fsid:x}" if hasattr(os, "statvfs") else ""
+    except OSError as error:  # the folder was taken away under a running peer
+        raise storage_error(error, path) from error
     return Home(
         machine=_machine_id(),
         device=f"{status.st_dev:x}",

@@ -13,6 +13,7 @@ import anyio
 
 from ..crypto.errors import ConfigError
 from ..crypto.ledger import Ledger
+from ..gossip.events import Event
 from ..gossip.rules import Rules
 from ..gossip.state import State
 from .assembly import check_model, make_state, make_trainer
@@ -36,12 +37,13 @@ def opened(
     folder: PeerFolder,
     *,
     transport: Callable[[State], Transport] | None = None,
-    finished: Callable[[], None] = lambda: None,
+    watch: Callable[[Event], None] = lambda event: None,
 ) -> Iterator[Node]:
     """The node of a folder, which stays locked for as long as it is open.
 
     ``transport`` makes another than the configuration names (tests, and peers that share a
-    process). Raises any TidingsError that says what is wrong with the folder.
+    process); ``watch`` sees each event. Raises any TidingsError that says what is wrong with the
+    folder.
     """
     with folder.running():
         config, admission, identity = folder.config(), folder.admission(), folder.identity()
@@ -86,7 +88,7 @@ def opened(
                 store=store,
                 log=log,
                 transport=link,
-                finished=finished,
+                watch=watch,
             )
             try:
                 yield node
@@ -118,10 +120,13 @@ def _transport_of(config: PeerConfig, state: State) -> Transport:
     return Libp2pTransport(state.me.identity.seed, config.listen, state.may_link, limits)
 
 
-def run_peer(path: Path) -> None:
-    """Run the peer in a folder until SIGINT or SIGTERM; it carries on where it was stopped."""
+def run_peer(path: Path, watch: Callable[[Event], None] = lambda event: None) -> None:
+    """Run the peer in a folder until SIGINT or SIGTERM; it carries on where it was stopped.
+
+    ``watch`` sees each event after it was noted in the log.
+    """
     folder = PeerFolder.open(path)
-    with opened(folder) as node:
+    with opened(folder, watch=watch) as node:
         backend = node.transport.backend
         anyio.run(_until_stopped, node, backend="asyncio" if backend == "any" else backend)
     if not node.at_rest.is_set():

@@ -21,7 +21,7 @@ from anyio.to_thread import run_sync
 from ..crypto.errors import TidingsError, TransportError
 from ..gossip import effects as fx
 from ..gossip.core import handle
-from ..gossip.events import PeerFinished
+from ..gossip.events import Event
 from ..gossip.state import State
 from .clock import monotonic_time, wall_time
 from .event_log import EventLog
@@ -59,7 +59,7 @@ class Node:
         store: Store,
         log: EventLog,
         transport: Transport,
-        finished: Callable[[], None] = lambda: None,
+        watch: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.name = name
         self.state = state
@@ -67,7 +67,7 @@ class Node:
         self._store = store
         self._log = log
         self.transport = transport
-        self._finished = finished
+        self._watch = watch
         self._timers: dict[str, float] = {}
         self._outboxes: dict[bytes, MemoryObjectSendStream[bytes]] = {}
         self.at_rest = threading.Event()  # no thread of the learner's is running
@@ -160,8 +160,7 @@ class Node:
             match effect:
                 case fx.Record():
                     self._log.write(effect.event, time=wall_time(), peer=self.name)
-                    if isinstance(effect.event, PeerFinished):
-                        self._finished()
+                    self._watch(effect.event)
                 case fx.Send():
                     await self._post((effect.to,), bytes(effect.frame))
                 case fx.Broadcast():

@@ -334,3 +334,11 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="it is a folder"):
         Ledger(tmp_path)
+
+
+def test_a_folder_taken_away_under_a_running_peer_is_a_storage_error(tmp_path: Path) -> None:
+    file = tmp_path / "tidings.db"
+    ledger = Ledger(file)
+    file.unlink()
+    with pytest.raises(StorageError, match=r"tidings\.db"):
+        ledger.is_copy()

@@ -16,6 +16,7 @@ from tests.peer.owner import NETWORK, Owner
 from tidings.crypto.identity import Identity, libp2p_peer_id, short_id
 from tidings.crypto.membership import JoinRequest
 from tidings.crypto.privacy_settings import PrivacySettings
+from tidings.gossip.events import Event, PeerFinished
 from tidings.gossip.state import State
 from tidings.peer.config import PeerConfig
 from tidings.peer.folder import PeerFolder
@@ -299,7 +300,12 @@ def run_to_the_end(peer: Path) -> None:
 
     async def work() -> None:
         done = anyio.Event()
-        with opened(PeerFolder.open(peer), transport=alone, finished=done.set) as node:
+
+        def look(event: Event) -> None:
+            if isinstance(event, PeerFinished):
+                done.set()
+
+        with opened(PeerFolder.open(peer), transport=alone, watch=look) as node:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(node.run)
                 with anyio.fail_after(60):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -94,7 +95,8 @@ def test_a_waiting_peer_ends_at_once_when_told_to(tmp_path: Path) -> None:
         wait_for(folder, "peer-started")  # its neighbour never comes
         process.send_signal(signal.SIGINT)  # as Ctrl-C does
         code, seconds, said = ended(process)
-    assert (code, said) == (0, "")
+    assert code == 0
+    assert re.fullmatch(r"\w{8} is node 0 and in round 1\n", said)
     assert seconds < 5
 
 
@@ -105,6 +107,7 @@ def test_a_training_peer_ends_within_five_seconds(tmp_path: Path) -> None:
     folder.config_file.write_text(text.replace(NPZ, "long_share:share"))
     with running(folder, tmp_path) as process:
         assert process.stdout is not None
+        assert process.stdout.readline().endswith(b" is node 0 and in round 1\n")
         assert process.stdout.readline() == b"training\n"
         process.terminate()
         code, seconds, said = ended(process)

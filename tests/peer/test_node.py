@@ -16,6 +16,7 @@ from tests.peer.peer_folders import small_network
 from tidings.crypto.errors import StorageError, TransportError
 from tidings.crypto.identity import short_id
 from tidings.gossip.effects import Broadcast, Send
+from tidings.gossip.events import Event, PeerFinished
 from tidings.gossip.state import Phase, State
 from tidings.peer import node as node_module
 from tidings.peer.folder import PeerFolder
@@ -46,14 +47,12 @@ class Street:
         self.finished = 0
         self._stack = ExitStack()
         self.nodes = [
-            self._stack.enter_context(
-                opened(each, transport=hub and on(hub), finished=self._one_more)
-            )
+            self._stack.enter_context(opened(each, transport=hub and on(hub), watch=self._look))
             for each in folders
         ]
 
-    def _one_more(self) -> None:
-        self.finished += 1
+    def _look(self, event: Event) -> None:
+        self.finished += isinstance(event, PeerFinished)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
