@@ -99,7 +99,7 @@ def every_error(of: type[TidingsError] = TidingsError) -> list[type[TidingsError
 def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException, *more: str) -> int:
     """`tidings peer run x`, where running the peer raises ``error``."""
 
-    def fail(folder: Path) -> None:
+    def fail(folder: Path, watch: object) -> None:
         raise error
 
     monkeypatch.setattr("tidings.peer.launch.run_peer", fail)
