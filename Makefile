@@ -2,7 +2,7 @@
 # They share one virtual environment (.venv), made and kept up to date by tools/setup.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup broker demo test test-all lint format bench clean
 
 BIN := .venv/bin
 
@@ -25,11 +25,14 @@ setup: ## make .venv and install what is needed; at once when nothing changed
 demo: setup ## set up, then run the quick start: ten peers, real links, private deltas
 	@$(BIN)/tidings run quickstart
 
-test: lint ## set up, lint, type-check, then every test but the nightly ones
+test: lint broker ## set up, lint, type-check, then every test but the nightly ones
 	$(PYTEST)
 
-test-all: lint ## the same with the nightly tests
+test-all: lint broker ## the same with the nightly tests
 	$(PYTEST) -m 'nightly or not nightly' --timeout 3600
+
+broker: ## make sure that there is a mosquitto for the tests
+	@tools/setup-broker
 
 lint: setup ## ruff, mypy (strict) and the direction of imports
 	$(BIN)/ruff check .
