@@ -18,3 +18,8 @@ def monotonic_time() -> float:
 def local_stamp() -> str:
     """The local time as part of a file name, such as 20260131-235959."""
     return time.strftime("%Y%m%d-%H%M%S")
+
+
+def utc_date(seconds: float) -> str:
+    """Seconds since 1970 for people, such as 2026-01-31 23:59 UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .bare import help_when_bare
+from .peer_doctor import doctor
 from .peer_init import init
 from .peer_join import join
 from .peer_run import run
@@ -15,5 +16,5 @@ peer = typer.Typer(
     invoke_without_command=True,
     help="Make, run and look at one peer.",
 )
-for verb in (init, join, run, status):
+for verb in (init, join, run, status, doctor):
     peer.command()(verb)
