@@ -17,10 +17,13 @@ from .mqtt_limits import MqttLimits
 from .mqtt_link import Link
 from .mqtt_pacing import Pacer
 from .mqtt_packets import Announcement
-from .mqtt_session import MqttSession
+from .mqtt_publisher import Publisher
 from .mqtt_topics import Topics
 
 SMALL_BYTES = 1024  # up to this size a frame for each link is less than a broadcast
+
+
+_DENIED_MOST_S = 3600.0  # how rarely a feed that the ACL denies is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +37,21 @@ class Broadcaster:
 
     ``instance`` tells the broadcasts of this run from those of another. What cannot be published
     because the broker is gone is dropped: the links that it was announced on are gone as well.
+    When the broker's ACL denies the feed, broadcasts go over the links for a while.
     """
 
     def __init__(
         self,
         identity: Identity,
         network_id: bytes,
-        session: MqttSession,
+        out: Publisher,
         limits: MqttLimits,
         instance: bytes,
     ) -> None:
         self._identity = identity
         self._network_id = network_id
         self._topics = Topics(network_id, identity.verify_key)
-        self._session = session
+        self._out = out
         self._limits = limits
         self._instance = instance
         self._pacer = Pacer(limits)
@@ -58,6 +62,8 @@ class Broadcaster:
         self._room = asyncio.Event()
         self._moved = asyncio.Event()
         self._pieces = self._pieces_bytes = 0
+        self._denied_until = float("-inf")
+        self._denied_for_s = limits.warn_every_s
 
     async def broadcast(self, links: Sequence[Link], frame: bytes) -> None:
         """Queue a frame, waiting while the queue is full, and announce it on ``links``."""
@@ -73,7 +79,11 @@ class Broadcaster:
             digest=broadcast_digest(frame),
             opening=bytes(frame[:OPENING_BYTES]),
         )
-        by_feed = len(links) > 1 and len(frame) > SMALL_BYTES
+        by_feed = (
+            len(links) > 1
+            and len(frame) > SMALL_BYTES
+            and anyio.current_time() >= self._denied_until
+        )
         announced = Announcement(instance=self._instance, digest=head.digest, size=len(frame))
         for link in links:
             if by_feed:
@@ -91,18 +101,28 @@ class Broadcaster:
             if not self._queue:
                 await self._queued.wait()
                 continue
-            first = self._queue[0]
+            first, began = self._queue[0], anyio.current_time()
             try:
                 await self._publish(first.head.number, first.frame)
                 if len(self._queue) == 1:  # only the newest head is of use
                     message = first.head.sign(self._identity, self._network_id)
                     topic = self._topics.head(self._identity.verify_key)
-                    await self._session.publish(topic, message, retain=True)
+                    self._out.hint(topic, message)
             except* TransportError:
                 pass
+            if first.frame:
+                self._learn(began)
             self._queue.popleft()
             self._queued_bytes -= len(first.frame)
             self._room.set()
+
+    def _learn(self, began: float) -> None:
+        """Keep off a feed that is denied for a while: mosquitto 2.0.11 closes the connection."""
+        if self._out.denied(self._topics.feed(self._identity.verify_key), began):
+            self._denied_until = anyio.current_time() + self._denied_for_s
+            self._denied_for_s = min(2 * self._denied_for_s, _DENIED_MOST_S)
+        else:
+            self._denied_for_s = self._limits.warn_every_s
 
     async def _publish(self, number: int, frame: bytes) -> None:
         async with anyio.create_task_group() as tasks:
@@ -126,7 +146,7 @@ class Broadcaster:
     async def _publish_piece(self, message: bytes, size: int) -> None:
         began = anyio.current_time()
         try:
-            await self._session.publish(self._topics.feed(self._identity.verify_key), message)
+            await self._out.publish(self._topics.feed(self._identity.verify_key), message)
             now = anyio.current_time()
             self._pacer.acknowledged(size, now - began, now)
         finally:

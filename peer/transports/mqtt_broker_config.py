@@ -27,10 +27,21 @@ if TYPE_CHECKING:
     from .mqtt_certificates import Certificates
 
 CONFIG, ACL, PASSWORDS = "mosquitto.conf", "acl", "passwords"
+BRIDGE_USER, BRIDGE_CA = "bridge", "bridge-ca.pem"
 CA_CERTIFICATE, CERTIFICATE, KEY = "ca.pem", "broker.pem", "broker.key"
 _ITERATIONS = 101  # mosquitto's own; the passwords are random, so stretching adds nothing
 _SALT_BYTES = 12
 _PASSWORD_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """Another broker of the same network: its address, its ``ca.pem``, the bridge's password."""
+
+    host: str
+    port: int
+    ca: bytes
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +54,7 @@ class BrokerPlan:
         port: where it listens.
         bind: the address that it listens on; None means all of the machine.
         keep: whether sessions and retained messages outlast a restart of the broker.
-        bridge_to: ``host:port`` of a second broker that the traffic is shared with; without TLS,
-            so for a trusted line such as a tunnel.
+        bridge: a second broker that this one connects to and shares the network's traffic with.
     """
 
     network_id: bytes
@@ -52,7 +62,7 @@ class BrokerPlan:
     port: int = 8883
     bind: str | None = None
     keep: bool = True
-    bridge_to: str | None = None
+    bridge: Bridge | None = None
 
 
 def new_passwords(members: Iterable[bytes], entropy: Entropy = os.urandom) -> dict[bytes, str]:
@@ -75,8 +85,8 @@ def password_line(username: str, password: str, salt: bytes) -> str:
     return f"{username}:$7${_ITERATIONS}${'$'.join(fields)}"
 
 
-def acl(network_id: bytes) -> str:
-    """The rules of who may publish and read what."""
+def acl(network_id: bytes, *, bridged: bool = False) -> str:
+    """The rules of who may publish and read what; ``bridged`` lets a second broker in."""
     root = f"{ROOT}/{network_id.hex()}"
     lines = [
         "# A member publishes as itself alone. %u is its user name, its verify key.",
@@ -89,6 +99,8 @@ def acl(network_id: bytes) -> str:
         f"pattern read {root}/feed/+",
         f"pattern read {root}/head/+",
     ]
+    if bridged:
+        lines += [f"user {BRIDGE_USER}", f"topic readwrite {root}/#"]
     return "\n".join(lines) + "\n"
 
 
@@ -119,20 +131,24 @@ def mosquitto_conf(plan: BrokerPlan) -> str:
         "",
         f"persistence {'true' if plan.keep else 'false'}",
         *([f"persistence_location {folder}/data/"] if plan.keep else []),
-        *(_bridge(plan) if plan.bridge_to else []),
+        *(_bridge(plan.network_id, folder, plan.bridge) if plan.bridge else []),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _bridge(plan: BrokerPlan) -> list[str]:
+def _bridge(network_id: bytes, folder: str, bridge: Bridge) -> list[str]:
     return [
         "",
-        f"connection tidings-{plan.network_id.hex()[:8]}",
-        f"address {plan.bridge_to}",
-        f"topic {ROOT}/{plan.network_id.hex()}/# both 1",
+        f"connection tidings-{network_id.hex()[:8]}",
+        f"address {bridge.host}:{bridge.port}",
+        f"bridge_cafile {folder}/{BRIDGE_CA}",
+        f"remote_username {BRIDGE_USER}",
+        f"remote_password {bridge.password}",
+        f"topic {ROOT}/{network_id.hex()}/# both 1",
         "bridge_protocol_version mqttv50",
         "cleansession false",
         "restart_timeout 1 8",
+        "notifications false",  # of $SYS, which the other broker's ACL denies
     ]
 
 
@@ -149,24 +165,29 @@ def broker_config(
     passwords: Mapping[bytes, str],
     certificates: Certificates,
     *,
+    bridge_password: str | None = None,
     entropy: Entropy = os.urandom,
 ) -> BrokerFiles:
     """All files of the broker; ``passwords`` has one for each member's verify key.
 
-    The CA's key is not among them: keep it elsewhere, or throw it away.
+    With ``bridge_password`` a second broker may connect (``BrokerPlan.bridge`` there). The CA's
+    key is not among the files: nothing else is ever signed with it.
     """
+    users = {member.hex(): password for member, password in sorted(passwords.items())}
+    if bridge_password is not None:
+        users[BRIDGE_USER] = bridge_password
     lines = [
-        password_line(member.hex(), password, entropy(_SALT_BYTES))
-        for member, password in sorted(passwords.items())
+        password_line(name, password, entropy(_SALT_BYTES)) for name, password in users.items()
     ]
     return BrokerFiles(
         public={
-            CONFIG: mosquitto_conf(plan).encode(),
-            ACL: acl(plan.network_id).encode(),
+            ACL: acl(plan.network_id, bridged=bridge_password is not None).encode(),
             CA_CERTIFICATE: certificates.ca,
             CERTIFICATE: certificates.broker,
+            **({BRIDGE_CA: plan.bridge.ca} if plan.bridge else {}),
         },
         secret={
+            CONFIG: mosquitto_conf(plan).encode(),
             PASSWORDS: "".join(f"{line}\n" for line in lines).encode(),
             KEY: certificates.broker_key,
         },

@@ -7,11 +7,14 @@ import logging
 import math
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import aiomqtt
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from .mqtt_limits import MqttLimits
 from .mqtt_settings import MqttSettings
@@ -46,13 +49,69 @@ def _size(message: aiomqtt.Message) -> int:
     return len(message.payload or b"") + 512 if isinstance(message.payload, bytes) else 512
 
 
+class Client(aiomqtt.Client):
+    """aiomqtt's client, which also says when the broker does not take a message.
+
+    ``on_denied`` gets the topic and the reason code at once, because mosquitto 2.0.11 closes the
+    connection right after it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.speaks_5 = options["protocol"] == aiomqtt.ProtocolVersion.V5
+        self.on_denied: Callable[[str, int], None] = lambda topic, code: None
+        self._answers: dict[int, tuple[asyncio.Future[None], str]] = {}
+
+    async def say(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool = False,
+        properties: Properties | None = None,
+        timeout_s: float,
+    ) -> bool:
+        """Publish, and wait for the broker's answer or, with ``qos`` 0, until it is written.
+
+        False when there is no connection, which ``messages`` tells as well, with the reason.
+        Raises MqttError when there is no answer in time.
+        """
+        info = self._client.publish(topic, payload, qos, retain, properties)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            return False
+        if info.is_published():
+            return True
+        answer: asyncio.Future[None] = self._loop.create_future()
+        self._answers[info.mid] = answer, topic
+        try:
+            async with asyncio.timeout(timeout_s):
+                await answer
+        except TimeoutError:
+            raise aiomqtt.MqttError("the broker took too long to take a message") from None
+        finally:
+            self._answers.pop(info.mid, None)
+        return True
+
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Any
+    ) -> None:
+        if mid in self._answers:
+            answer, topic = self._answers[mid]
+            if reason_code.is_failure:
+                self.on_denied(topic, reason_code.value)
+            if not answer.done():
+                answer.set_result(None)
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
 def new_client(
     settings: MqttSettings,
     limits: MqttLimits,
     client_id: str,
     presence: str,
     tls: ssl.SSLContext | None,
-) -> aiomqtt.Client:
+) -> Client:
     """A client that is not connected yet; its last will empties the topic ``presence``."""
     options: dict[str, Any] = {"clean_session": True, "protocol": aiomqtt.ProtocolVersion.V311}
     if settings.protocol == "5":
@@ -66,7 +125,7 @@ def new_client(
             "properties": properties,
         }
     username = settings.username or presence.rpartition("/")[2]
-    client = aiomqtt.Client(
+    return Client(
         settings.host,
         settings.port,
         identifier=client_id,
@@ -82,11 +141,9 @@ def new_client(
         logger=_QUIET,
         **options,
     )
-    client.pending_calls_threshold = 10**9  # a task for each is meant to wait
-    return client
 
 
-def abandon(client: aiomqtt.Client) -> None:
+def abandon(client: Client) -> None:
     """Close what aiomqtt leaves open when a connection ends in another way than it began."""
     misc, inner = client._misc_task, client._client
     if misc is not None:

@@ -41,6 +41,11 @@ _TEXTS = (
     ("resolution", "this host name is not known", "check the spelling of the host"),
     ("nreachable", "there is no way to it", "check the network and the host"),
     (
+        "reset",
+        "it closed the connection",
+        "check the port: one without TLS closes what begins with it (mqtt:// or mqtts://)",
+    ),
+    (
         "timed out",
         "it did not answer in time",
         "check host and port; a port that expects TLS does not answer without it (mqtts://)",

@@ -1,8 +1,4 @@
-"""The connection to the broker: made, watched, and made again when it breaks.
-
-What was handed over and had not reached the broker when the connection broke is lost; links are
-cut then and begin anew, so nobody waits for it.
-"""
+"""The connection to the broker: made, watched, and made again when it breaks."""
 
 from __future__ import annotations
 
@@ -13,14 +9,13 @@ from contextlib import suppress
 import aiomqtt
 import anyio
 from anyio.abc import TaskGroup
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ...crypto.errors import TransportError
 from ...crypto.identity import Entropy
-from .mqtt_client import abandon, new_client
+from .mqtt_client import Client, abandon, new_client
 from .mqtt_limits import MqttLimits
+from .mqtt_publisher import DENIED, Publisher
 from .mqtt_refusal import explain
 from .mqtt_settings import MqttSettings
 
@@ -32,7 +27,8 @@ class MqttSession:
     """A connection to the broker of ``settings``, for as long as ``run`` runs.
 
     ``receive`` gets each message and must not wait. ``came`` and ``went`` are called when the
-    connection is there and when it is gone. ``warn`` gets what a person should know.
+    connection is there and when it is gone. ``warn`` gets what a person should know. Messages are
+    sent by ``out``.
     """
 
     def __init__(
@@ -61,22 +57,14 @@ class MqttSession:
         self._entropy = entropy
         self._filters: set[str] = set()
         self._tls = settings.tls_context()
-        self._client: aiomqtt.Client | None = None
+        self._client: Client | None = None
         self._tasks: TaskGroup | None = None
-        self._awaited: set[asyncio.Future[None]] = set()
         self._lost = asyncio.Event()
         self._why = ""
-        self._unsent_bytes = 0
-        self._room = asyncio.Event()
         self._silent_beats = 0
         self._echoed = False
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages can be sent now."""
-        return self._tasks is not None and not self._lost.is_set()
-
-    # -- sending ---------------------------------------------------------------------------
+        self._hints = True
+        self.out = Publisher(limits, lose=self._lose, warn=warn)
 
     def follow(self, filters: Iterable[str]) -> None:
         """Subscribe to exactly these topics, now and after each new connection."""
@@ -85,64 +73,6 @@ class MqttSession:
         self._filters = wanted
         if self._tasks is not None:
             self._tasks.start_soon(self._refollow, more, fewer)
-
-    def post(self, topic: str, payload: bytes) -> None:
-        """Send a small message without waiting; it is lost when the broker is gone."""
-        if self._tasks is not None:
-            self._tasks.start_soon(self._publish, topic, payload, 0)
-
-    async def hand_over(self, topic: str, payload: bytes) -> None:
-        """Send a message after waiting for room; returns before the broker has it.
-
-        Raises TransportError when the broker is gone.
-        """
-        tasks = await self._take_room(len(payload))
-        tasks.start_soon(self._publish_counted, topic, payload, False, None)
-
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Send a message and wait until the broker has it; TransportError when it is gone."""
-        tasks = await self._take_room(len(payload))
-        done = asyncio.get_running_loop().create_future()
-        self._awaited.add(done)
-        tasks.start_soon(self._publish_counted, topic, payload, retain, done)
-        try:
-            await done
-        finally:
-            self._awaited.discard(done)
-
-    async def _take_room(self, size: int) -> TaskGroup:
-        await anyio.lowlevel.checkpoint()
-        while self.connected and self._unsent_bytes + size > self._limits.max_unsent_bytes:
-            self._room.clear()
-            await self._room.wait()
-        if self._tasks is None or not self.connected:
-            raise TransportError(f"the connection to the broker broke: {self._why}")
-        self._unsent_bytes += size
-        return self._tasks
-
-    async def _publish_counted(
-        self, topic: str, payload: bytes, retain: bool, done: asyncio.Future[None] | None
-    ) -> None:
-        await self._publish(topic, payload, 1, retain)
-        self._unsent_bytes -= len(payload)
-        self._room.set()
-        if done is not None and not done.done():
-            done.set_result(None)
-
-    async def _publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> None:
-        client = self._client
-        assert client is not None
-        properties = None
-        if self._settings.protocol == "5" and not retain:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = self._limits.message_expiry_s
-        patience_s = self._limits.send_deadline_s(self._unsent_bytes)
-        try:
-            await client.publish(topic, payload, qos, retain, properties, timeout=patience_s)
-        except (aiomqtt.MqttError, ValueError) as error:
-            self._lose(str(error))
-
-    # -- the connection --------------------------------------------------------------------
 
     async def open(self) -> None:
         """Connect for the first time. Raises TransportError when the broker cannot be used."""
@@ -173,8 +103,8 @@ class MqttSession:
             return
         with suppress(aiomqtt.MqttError, ValueError), anyio.move_on_after(FAREWELL_S, shield=True):
             for topic, payload in farewell:
-                await client.publish(topic, payload, 0)
-            await client.publish(self._presence, b"", 1, retain=True)
+                await client.say(topic, payload, qos=0, timeout_s=FAREWELL_S)
+            await client.say(self._presence, b"", qos=0, retain=True, timeout_s=FAREWELL_S)
             await client.__aexit__(None, None, None)
         self._drop()
 
@@ -197,18 +127,18 @@ class MqttSession:
         self._client = client
         await anyio.lowlevel.checkpoint_if_cancelled()
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _serve(self, client: Client) -> None:
         """Use a connection until it breaks."""
         self._lost = asyncio.Event()
         self._silent_beats = 0
         self._echoed = False
-        self._unsent_bytes = 0
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read, client)
                 self._tasks = tasks
+                self.out.attach(client, tasks, hints=self._hints)
                 await self._refollow(self._filters, set())
-                await self._publish(self._presence, b"here", 1, retain=True)
+                self.out.hint(self._presence, b"here")
                 if not self._lost.is_set():
                     tasks.start_soon(self._watch)
                     self._came()
@@ -216,22 +146,22 @@ class MqttSession:
                 tasks.cancel_scope.cancel()
         finally:
             self._tasks = None
-            self._room.set()
-            for done in self._awaited:
-                if not done.done():
-                    done.set_exception(
-                        TransportError(f"the connection to the broker broke: {self._why}")
-                    )
+            self.out.detach()
             self._went(self._why)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, code: int = 0) -> None:
         """Give the connection up; the first reason given is the one that is told."""
-        if not self._lost.is_set():
-            self._why = why
-            self._lost.set()
-            self._warn(f"{self._settings.url}: the connection to the broker broke: {why}")
+        if self._lost.is_set():
+            return
+        self._why = why
+        # mosquitto 2.0.11 closes a connection for one message that its ACL denies. The next one
+        # goes without those that are not needed, lest it be closed again and again.
+        self._hints = code != DENIED or not self._hints
+        self._lost.set()
+        more = "; perhaps its ACL denies what this peer publishes" if code == DENIED else ""
+        self._warn(f"{self._settings.url}: the connection to the broker broke: {why}{more}")
 
-    async def _read(self, client: aiomqtt.Client) -> None:
+    async def _read(self, client: Client) -> None:
         try:
             async for message in client.messages:
                 self._silent_beats = 0
@@ -241,13 +171,15 @@ class MqttSession:
                 elif isinstance(payload, bytes):
                     self._receive(topic, payload)
         except aiomqtt.MqttError as error:
-            self._lose(str(error.__cause__ or error))
+            cause = error.__cause__
+            code = getattr(cause, "rc", 0)
+            self._lose(str(cause or error), _code(code) if isinstance(code, ReasonCode) else 0)
 
     async def _watch(self) -> None:
         """Notice a broker that is silent, and one that does not deliver."""
         limits = self._limits
         allowed = round(limits.silence_s / limits.heartbeat_s)
-        self.post(self._echo_topic, self._echo)
+        self.out.post(self._echo_topic, self._echo)
         beats = 0
         while True:
             await anyio.sleep(limits.heartbeat_s)
@@ -262,7 +194,7 @@ class MqttSession:
             if self._echoed and self._silent_beats >= allowed:
                 self._lose(f"nothing was heard for {limits.silence_s:g} s")
             elif self._silent_beats > 1:
-                self.post(self._echo_topic, self._echo)
+                self.out.post(self._echo_topic, self._echo)
 
     async def _refollow(self, more: set[str], fewer: set[str]) -> None:
         client = self._client
@@ -274,7 +206,9 @@ class MqttSession:
                 filters = sorted(more)
                 codes = await client.subscribe([(name, 1) for name in filters])
                 denied = [
-                    name for name, code in zip(filters, codes, strict=False) if _code(code) >= 0x80
+                    name
+                    for name, code in zip(filters, codes, strict=False)
+                    if _code(code) >= DENIED
                 ]
                 if denied:
                     self._warn(

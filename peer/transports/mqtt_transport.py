@@ -86,7 +86,7 @@ class MqttTransport:
             identity, network_id, self._limits, post=self.post, warn=self._warnings, entropy=entropy
         )
         self._broadcaster = Broadcaster(
-            identity, network_id, self._session, self._limits, entropy(INSTANCE_BYTES)
+            identity, network_id, self._session.out, self._limits, entropy(INSTANCE_BYTES)
         )
 
     @property
@@ -167,11 +167,11 @@ class MqttTransport:
 
     def post(self, peer: bytes, packet: bytes) -> None:
         """Send a small packet to ``peer``; it may be lost."""
-        self._session.post(self._topics.to(peer), packet)
+        self._session.out.post(self._topics.to(peer), packet)
 
     async def hand_over(self, peer: bytes, packet: bytes) -> None:
         """Send a chunk to ``peer``, after waiting for room."""
-        await self._session.hand_over(self._topics.to(peer), packet)
+        await self._session.out.hand_over(self._topics.to(peer), packet)
 
     def _admits(self, key: bytes) -> bool:
         return key != self._own_key and self._accept(key)

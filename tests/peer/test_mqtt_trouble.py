@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import resource
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 
 from tests.peer.mqtt_kit import (
@@ -32,7 +32,7 @@ from tests.peer.mqtt_kit import (
 )
 from tidings.crypto.errors import TransportError
 from tidings.peer.transports.base import Frame
-from tidings.peer.transports.mqtt_broker_config import acl
+from tidings.peer.transports.mqtt_broker_config import Bridge, acl
 from tidings.peer.transports.mqtt_packets import Kind
 from tidings.peer.transports.mqtt_settings import MqttSettings
 from tidings.peer.transports.mqtt_topics import Topics
@@ -119,7 +119,7 @@ async def test_tls_that_the_port_does_not_speak(tmp_path):
     port = free_port()
     with mosquitto(tmp_path, extra=f"listener {port} 127.0.0.1\n") as broker:
         error = await refused(broker.settings(SMALL, port=port))
-        assert "does not speak TLS" in error.what
+        assert "TLS" in error.fix
         error = await refused(
             broker.settings(SMALL, tls=False, ca_file=None), replace(QUICK, connect_s=0.5)
         )
@@ -253,10 +253,11 @@ async def test_an_acl_that_denies_links_is_said_and_healed(broker, lines):
     broker.write_acl(denying(rule))
     a, b = pair(broker)
     async with running(a, b):
-        await a.warned("the broker does not deliver what this peer publishes to itself")
-        await a.warned("is connected to the broker and does not answer")
+        await a.warned("its ACL denies")
+        if lines[0].startswith("read"):
+            await a.warned("is connected to the broker and does not answer")
+            assert sum("does not answer" in warning for warning in a.warnings) == 1
         assert a.links() == b.links() == []
-        assert sum("does not answer" in warning for warning in a.warnings) == 1
         broker.write_acl(acl(NETWORK))
         await both_linked(a, b)
         await exchange(a, b, b"allowed")
@@ -274,15 +275,18 @@ async def test_an_acl_that_takes_links_away_later_cuts_them(broker):
         await exchange(a, b, b"allowed")
 
 
-@pytest.mark.parametrize("rule", ["write", "read"])
-async def test_broadcasts_that_the_acl_denies_come_by_the_links_in_their_place(broker, rule):
-    broker.write_acl(denying(f"{rule} tidings/{NETWORK.hex()}/feed"))
+async def three(broker):
     peers = [make_peer(i, broker.settings(i)) for i in IDENTITIES[:3]]
-    author, *followers = peers
-    keys = [peer.key for peer in followers]
+    return peers[0], peers[1:], [peer.key for peer in peers[1:]]
+
+
+async def test_broadcasts_that_a_follower_may_not_read_come_by_the_link_in_their_place(broker):
+    broker.write_acl(denying(f"read tidings/{NETWORK.hex()}/feed"))
+    author, followers, keys = await three(broker)
     frame = os.urandom(300_000)
-    async with running(*peers):
-        for peer in peers:
+    async with running(author, *followers):
+        await author.until(lambda: author.links() == ["up", "up"])
+        for peer in followers:
             await peer.until(lambda peer=peer: peer.links() == ["up", "up"])
         await author.transport.broadcast(keys, frame)
         for key in keys:
@@ -290,8 +294,25 @@ async def test_broadcasts_that_the_acl_denies_come_by_the_links_in_their_place(b
         for peer in followers:
             assert await peer.got(2) == [frame, b"behind it"]
             await peer.warned("denies 'read'")
+            assert peer.links() == ["up", "up"]
         await author.until(lambda: not any(li._held for li in author.transport._links.values()))
-        assert [peer.links() for peer in peers] == [["up", "up"]] * 3
+
+
+async def test_broadcasts_that_the_author_may_not_write_come_by_the_links(broker):
+    broker.write_acl(denying(f"write tidings/{NETWORK.hex()}/feed"))
+    author, followers, keys = await three(broker)
+    frame = os.urandom(300_000)
+    async with running(author, *followers):
+        await author.until(lambda: author.links() == ["up", "up"])
+        for peer in followers:
+            await peer.until(lambda peer=peer: peer.links() == ["up", "up"])
+        await author.transport.broadcast(keys, frame)
+        await author.warned("denies 'write'")
+        # mosquitto 2.0.11 closes the connection as well, and then the links come again
+        with anyio.fail_after(10):
+            while not all(frame in peer.frames() for peer in followers):
+                await anyio.sleep(0.5)
+                await author.transport.broadcast(keys, frame)
 
 
 async def test_presence_that_the_acl_denies_costs_no_link(broker):
@@ -307,7 +328,7 @@ async def test_presence_that_the_acl_denies_costs_no_link(broker):
 
 def losing(peer, share: float, seed: int) -> None:
     """Have this peer lose a share of the messages that the broker sends it."""
-    chance = random.Random(seed)
+    chance = np.random.default_rng(seed)
     receive = peer.transport._session._receive
 
     def maybe(topic: str, payload: bytes) -> None:
@@ -349,7 +370,9 @@ async def test_a_broker_that_repeats_and_forges_delivers_nothing_and_breaks_noth
         await a.until(lambda: a.links() == ["up", "down", "up"])
         await b.until(lambda: b.links() == ["up", "down", "up"])
         await exchange(a, b, b"again")
-        tape = [(topic, payload) for topic, payload in heard if "/to/" in topic]
+        tape = [
+            (topic, payload) for topic, payload in heard if "/to/" in topic and len(payload) > 26
+        ]
         assert {payload[1] for _, payload in tape} >= {Kind.OFFER, Kind.CONFIRM, Kind.DATA}
         to_b, feed = Topics(NETWORK, A).to(B), Topics(NETWORK, A).feed(A)
         for topic, payload in tape:
@@ -377,7 +400,7 @@ async def test_repeated_heartbeats_do_not_keep_a_link_alive(broker):
         to_a = Topics(NETWORK, B).to(A)
         beats = [p for topic, p in heard if topic == to_a and p[1] == Kind.STATE]
         assert beats
-        b.transport._session.post = lambda topic, payload: None
+        b.transport._session.out.post = lambda topic, payload: None
         with anyio.fail_after(5):
             while "down" not in a.links():
                 await spy.publish(to_a, beats[-1], 0)
@@ -389,18 +412,14 @@ async def test_a_forged_broadcast_is_replaced_by_the_announced_one(broker):
     peers = [make_peer(i, broker.settings(i)) for i in IDENTITIES[:3]]
     author, *followers = peers
     frame = os.urandom(20_000)
-    async with spying(broker.allow_spy(), []) as spy, running(*peers):
+    async with spying(broker.allow_spy(), None) as spy, running(*peers):
         for peer in peers:
             await peer.until(lambda peer=peer: peer.links() == ["up", "up"])
-        publish = author.transport._session.publish
 
-        async def forged(topic, payload, *, retain=False):
-            if "/feed/" in topic:
-                await spy.publish(topic, payload[:-1] + bytes([payload[-1] ^ 1]), 1)
-            else:
-                await publish(topic, payload, retain=retain)
+        async def forged(topic, payload):
+            await spy.publish(topic, payload[:-1] + bytes([payload[-1] ^ 1]), 1)
 
-        author.transport._session.publish = forged
+        author.transport._session.out.publish = forged
         await author.transport.broadcast([peer.key for peer in followers], frame)
         for peer in followers:
             assert await peer.got(1) == [frame]
@@ -425,7 +444,7 @@ async def test_a_flood_on_a_link_topic_costs_bounded_memory(broker):
     limits = replace(QUICK, max_inbox_bytes=4 * 2**20)
     a, b = pair(broker, limits=limits)
     to_b, feed = Topics(NETWORK, A).to(B), Topics(NETWORK, A).feed(A)
-    async with spying(broker.allow_spy(), [], limits) as spy, running(a, b):
+    async with spying(broker.allow_spy(), None, limits) as spy, running(a, b):
         await both_linked(a, b)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for n in range(60):
@@ -461,16 +480,10 @@ async def test_a_board_that_slept_gets_a_new_link_and_the_broker_kept_its_subscr
 
 
 async def test_two_bridged_brokers_survive_the_restart_of_either(tmp_path):
-    port = free_port()
-    plain = f"listener {port} 127.0.0.1\n"
-    bridge = (
-        f"connection across\naddress 127.0.0.1:{port}\ntopic tidings/{NETWORK.hex()}/# both 1\n"
-        "bridge_protocol_version mqttv50\nremote_username bridge\nremote_password bridge\n"
-        "cleansession false\nrestart_timeout 1 2\n"
-    )
-    one = Mosquitto(tmp_path / "one", extra=plain)
-    two = Mosquitto(tmp_path / "two", extra=bridge)
-    one.allow_bridge()
+    one = Mosquitto(tmp_path / "one", bridge_password="across")
+    ca = (one.folder / "ca.pem").read_bytes()
+    bridge = Bridge(host="127.0.0.1", port=one.port, ca=ca, password="across")
+    two = Mosquitto(tmp_path / "two", bridge=bridge)
     with one, two:
         a = make_peer(SMALL, one.settings(SMALL))
         b = make_peer(LARGE, two.settings(LARGE))
