@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
@@ -147,6 +147,8 @@ class Mixed(Event):
     ``neighbours`` maps short ids to the weights really used, ``missing`` are those whose weight
     returned to the peer itself. ``sketch`` is a linear sketch of the mixed model
     (gossip/sketch.py): the distance of two sketches estimates the distance of their models.
+    ``staleness`` tells by how many rounds a neighbour's copy was older (negative: newer) than this
+    peer's own; who was in the same round is left out.
     """
 
     round: int
@@ -154,6 +156,7 @@ class Mixed(Event):
     missing: tuple[str, ...]
     gamma: float
     sketch: tuple[float, ...]
+    staleness: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,6 +231,10 @@ class Feed:
         """
         return next((v for v in self.versions if v.round >= round_), None)
 
+    def newest(self) -> Version | None:
+        """The copy as it is now, whatever its round; None before the first entry."""
+        return Version(round=self.round, copy=self.copy) if self.entry else None
+
     def forget_versions(self, up_to_round: int) -> None:
         """Let go of the copies of rounds that are mixed."""
         self.versions = [v for v in self.versions if v.round > up_to_round]

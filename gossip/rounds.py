@@ -1,16 +1,19 @@
 """One round of a peer: train, publish, wait for the neighbours, mix.
 
-Rounds are synchronous with a deadline. A peer mixes when every neighbour that it hears in this
+Synchronous rounds have a deadline. A peer mixes when every neighbour that it hears in this
 round has published; those that are absent, excluded or too late are missing, and their weight
 returns to the peer itself. A peer that is behind all its neighbours joins the round they are in;
 one that comes back joins the round that half of them have reached, so that two neighbours that come
 back together do not keep each other behind.
+
+Asynchronous rounds have no barrier: a peer mixes at once with the newest copy of each neighbour,
+whatever its round, and notes how stale it was. Nobody waits for a slow or sleeping neighbour.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -19,8 +22,8 @@ from . import integers, links
 from .compression import captured, compress
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
-from .feed import NO_HASH, payload_digest
-from .grid import GridVector, add, difference, from_grid, state_hash, to_grid
+from .feed import NO_HASH, Version, payload_digest
+from .grid import add, difference, from_grid, state_hash, to_grid
 from .messages import EntryHeader, sign_entry
 from .mixing import base_of, gamma_of, mix
 from .momentum import quasi_global
@@ -85,7 +88,12 @@ def _begin(state: State) -> Iterator[Effect]:
 
 
 def _catch_up(state: State) -> Iterator[Effect]:
-    """Skip to the round that the neighbours have reached while this peer was away."""
+    """Skip to the round that the neighbours have reached while this peer was away.
+
+    Where nobody waits for anybody, each keeps its own count.
+    """
+    if state.is_asynchronous:
+        return
     followed = state.keys_at(sorted(state.heard_by(state.index)))
     rounds = [state.feeds[k].round for k in followed if k in state.up and not state.excluded(k)]
     # in the midst of a run one honest neighbour is enough to stay: a liar alone moves nobody
@@ -199,24 +207,27 @@ def _wait(state: State, now: float) -> Iterator[Effect]:
     yield from proceed(state, now)
 
 
-def _heard(state: State) -> tuple[dict[int, GridVector], list[int]]:
-    """The copies to mix with in this round by node number, and the nodes that have none."""
-    copies: dict[int, GridVector] = {}
+def _heard(state: State) -> tuple[dict[int, Version], list[int]]:
+    """The versions to mix with in this round by node number, and the nodes that have none."""
+    versions: dict[int, Version] = {}
     missing: list[int] = []
     for node in state.topology.in_neighbours(state.index, state.round):
         key = state.key_at(node)
         version = None
         if key is not None and not state.excluded(key):
-            version = state.feeds[key].version(state.round)
+            feed = state.feeds[key]
+            version = feed.newest() if state.is_asynchronous else feed.version(state.round)
         if version is None:
             missing.append(node)
         else:
-            copies[node] = version.copy
-    return copies, missing
+            versions[node] = version
+    return versions, missing
 
 
 def _awaited(state: State) -> list[bytes]:
     """Neighbours that this round still waits for."""
+    if state.is_asynchronous:
+        return []
     _, missing = _heard(state)
     return [
         key for key in state.keys_at(missing) if key not in state.absent and not state.excluded(key)
@@ -245,15 +256,15 @@ def deadline(state: State, now: float) -> Iterator[Effect]:
 
 def _mix(state: State, now: float) -> Iterator[Effect]:
     rules = state.me.rules
-    copies, missing = _heard(state)
-    weights = drop_missing(_weights(state, copies), copies)
+    versions, missing = _heard(state)
+    weights = drop_missing(_weights(state, versions), versions)
     own = from_grid(state.own.copy, rules.grid_bits)
     nodes = sorted(weights)
     if nodes:
         mixed = mix(
             state.base,
             own,
-            np.stack([from_grid(copies[node], rules.grid_bits) for node in nodes]),
+            np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes]),
             np.array([weights[node] for node in nodes], dtype=np.float32),
             state.gamma,
         )
@@ -273,6 +284,11 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
             sketch=tuple(
                 float(f"{v:.6g}") for v in sketch(mixed, state.me.certificate.network_id).tolist()
             ),
+            staleness={
+                _name(state, node): state.round - versions[node].round
+                for node in nodes
+                if versions[node].round != state.round
+            },
         )
     )
     yield Evaluate(round=state.round, model=mixed)
@@ -295,11 +311,11 @@ def _next(state: State) -> Iterator[Effect]:
     yield from _begin(state)
 
 
-def _weights(state: State, copies: dict[int, GridVector]) -> dict[int, float]:
+def _weights(state: State, heard: Iterable[int]) -> dict[int, float]:
     if state.me.rules.weighting == "uniform":
         return row_weights(state.topology, state.index, state.round)
     samples = {state.index: state.me.samples}
-    for node in copies:
+    for node in heard:
         key = state.key_at(node)
         assert key is not None
         samples[node] = max(1, state.feeds[key].samples)

@@ -55,6 +55,7 @@ class Rules(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rounds: int = Field(default=60, ge=1, le=1_000_000)
+    pace: Literal["synchronous", "asynchronous"] = "synchronous"
     deadline_s: float = Field(default=10.0, gt=0, description="wait for a round's neighbours")
     topology: TopologyRule = TopologyRule()
     mixing: Literal["restart", "feedback"] = "restart"

@@ -182,6 +182,11 @@ class State:
         certificate = self.roster.certificate(key)
         return certificate.index if certificate else None
 
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether rounds have no barrier."""
+        return self.me.rules.pace == "asynchronous"
+
     def newest_key(self) -> GroupKey | None:
         """The group key to seal with; None when no bulletin gave this peer one."""
         newest = max(self.group_keys.keys() - {PUBLIC_EPOCH}, default=None)

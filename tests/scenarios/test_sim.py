@@ -22,6 +22,7 @@ from tidings.gossip.events import (
     LinkDown,
     LinkUp,
     Mixed,
+    PeerFinished,
     PeerStarted,
     Published,
     Received,
@@ -418,3 +419,32 @@ def test_torch_uses_one_thread() -> None:
     thread.start()
     thread.join()
     assert [torch.get_num_threads(), *seen] == [1, 1]
+
+
+def first_finish(run: Simulated) -> float:
+    return min(time for time, _, _ in run.of(PeerFinished))
+
+
+# -- asynchronous rounds -------------------------------------------------------------------------
+
+
+def test_asynchronous_rounds_wait_for_nobody() -> None:
+    uneven = ("faults.train_s=0.1", "faults.straggle=9.0")
+    waiting = simulate(small(*uneven))
+    free = simulate(small(*uneven, "rules.pace=asynchronous"))
+    assert first_finish(free) < first_finish(waiting) / 2
+    assert not any(event.staleness for _, _, event in waiting.of(Mixed))
+    rounds_behind = [n for _, _, e in free.of(Mixed) for n in e.staleness.values()]
+    assert min(rounds_behind) < 0 < max(rounds_behind)  # the fast hear old news, the slow new
+    assert free.outcome == "finished"
+    assert_copies_agree(free)
+    assert free.tally.rounds[10].accuracy.keys() == waiting.tally.rounds[10].accuracy.keys()
+
+
+def test_a_sleeper_does_not_hold_up_asynchronous_neighbours() -> None:
+    asleep = "faults.crashes=[{node=2, at_s=0.2, for_s=60.0}]"
+    run = simulate(small(asleep, "rules.pace=asynchronous", "rules.deadline_s=5.0"))
+    ends = {peer: time for time, peer, _ in run.of(PeerFinished)}
+    assert max(time for peer, time in ends.items() if peer != "peer-2") < 5.0  # not one deadline
+    assert ends["peer-2"] > 60.0
+    assert_copies_agree(run)
