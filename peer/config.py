@@ -15,6 +15,7 @@ from ..gossip.rules import Rules
 from .learners.base import TrainingPlan
 from .learners.spec import LearnerConfig
 from .transports.addresses import parse
+from .upkeep import LogConfig, MetricsConfig
 
 
 def check_name(name: str) -> str:
@@ -81,6 +82,8 @@ class PeerConfig(BaseModel):
     learner: LearnerConfig
     training: TrainingPlan = TrainingPlan()
     privacy: PrivacySettings = PrivacySettings()
+    log: LogConfig = LogConfig()
+    metrics: MetricsConfig = MetricsConfig()
     seed: int | None = Field(default=None, ge=0)
 
     def addresses(self) -> dict[bytes, list[str]]:

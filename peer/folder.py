@@ -5,7 +5,7 @@ identity.key    the secret seed, mode 0600
 NAME.request    what the peer asks a network's root with
 admission       what the network's root signed for this peer (peer/admission.py)
 tidings.db      feeds, checkpoints and the privacy ledger (SQLite)
-events.jsonl    what happened
+events.jsonl    what happened; events-NNNNNN.jsonl.gz are its older parts
 lock            held while the peer runs; names the process
 """
 

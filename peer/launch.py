@@ -53,7 +53,7 @@ def opened(
         with (
             closing(Ledger(folder.database_file)) as ledger,
             closing(Store(folder.database_file, identity.verify_key)) as store,
-            closing(EventLog(folder.events_file)) as log,
+            closing(EventLog(folder.events_file, config.log)) as log,
         ):
             state = make_state(
                 identity=identity,

@@ -1,6 +1,7 @@
 """Reading the event logs of a run: the only thing that tables, plots and reports read.
 
-A run's folder holds ``events.jsonl`` and, when it was live, one more in each ``peers/NAME/``.
+A run's folder holds ``events.jsonl`` and, when it was live, one more in each ``peers/NAME/``; a
+log that outgrew its bounds has older parts beside it (peer/log_parts.py), which are read first.
 They are read lazily, line by line, and merged by time. Logs may come from elsewhere or have been
 cut short by a power failure, so no line of them can raise: what cannot be understood is counted
 and reported with its file and line.
@@ -8,20 +9,24 @@ and reported with its file and line.
 
 from __future__ import annotations
 
+import gzip
 import heapq
 import json
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..crypto.errors import ConfigError
 from ..crypto.files import storage_error
 from ..gossip.events import KINDS, Event
+from ..peer import log_parts
 
 LOG_NAME = "events.jsonl"
 MAX_LINE_BYTES = 4 * 2**20
@@ -102,12 +107,16 @@ class RunLog:
         self.corrupt = 0
         self.bad_lines = []
         self.torn = []
-        return heapq.merge(*(self._read(file) for file in self.files), key=lambda line: line.time)
+        logs = [
+            chain.from_iterable(map(self._read, tuple(parts)))
+            for _, parts in groupby(self.files, key=lambda file: file.parent)
+        ]
+        return heapq.merge(*logs, key=lambda line: line.time)
 
     def _read(self, file: Path) -> Iterator[LogLine]:
         name = file.relative_to(self.folder).as_posix()
         try:
-            with file.open("rb") as stream:
+            with _opened(file) as stream:
                 for number, (raw, whole) in enumerate(_lines(stream), start=1):
                     if not raw.strip():
                         continue
@@ -120,6 +129,8 @@ class RunLog:
                             self.torn.append(name)
                         continue
                     yield line
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            self.torn.append(name)
         except OSError as error:
             raise storage_error(error, file) from error
 
@@ -130,13 +141,19 @@ class RunLog:
 
 
 def log_files(folder: Path) -> tuple[Path, ...]:
-    """The logs of one run or one peer; empty when there are none."""
+    """The logs of one run or one peer, each after its older parts; empty when there are none."""
     try:
         own = folder / LOG_NAME
-        of_peers = sorted(folder.glob(f"peers/*/{LOG_NAME}"))
-        return tuple(file for file in (own, *of_peers) if file.is_file())
+        logs = (own, *sorted(folder.glob(f"peers/*/{LOG_NAME}")))
+        return tuple(
+            part for log in logs if log.is_file() for part in (*log_parts.parts_of(log), log)
+        )
     except OSError as error:
         raise storage_error(error, folder) from error
+
+
+def _opened(file: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
 def arms(folder: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,9 @@ _TEMPLATE = """\
 
 name = "{name}"
 
-# Where other peers reach this one. 127.0.0.1 is this machine alone; name the address of a network
-# card to be reached from elsewhere. Port 0 takes any free port.
-listen = "/ip4/127.0.0.1/tcp/0"
+# Where other peers reach this one. 127.0.0.1 is this machine alone, 0.0.0.0 all its network cards;
+# better, name the address of one card. Port 0 takes any free port.
+listen = "{preset.listen}"
 
 # Neighbours whose addresses are known, each with its peer id (`tidings peer status` shows it).
 peers = [
@@ -28,7 +29,7 @@ peers = [
 # How much is trained in a round.
 [training]
 local_steps = 5
-batch_size = 32
+batch_size = {preset.batch_size}
 learning_rate = 0.1
 
 # Who is protected ("record": each training example; "peer": all data of this peer together;
@@ -39,6 +40,15 @@ epsilon = 8.0
 delta = 1e-5
 clip_norm = 1.0
 sampling_rate = 0.25
+
+# The event log: a part of this many megabytes, and so many older ones, compressed.
+[log]
+part_mb = {preset.log.part_mb}
+parts = {preset.log.parts}
+
+# Health and Prometheus metrics, off unless an address is named.
+[metrics]
+# listen = "127.0.0.1:9464"
 """
 
 _LEARNER = """\
@@ -52,12 +62,24 @@ path = "data.npz"  # arrays train_x, train_y, test_x, test_y
 """
 
 
+class Kind(StrEnum):
+    """The presets (peer/presets.py), as the command line knows them."""
+
+    board = "board"
+    laptop = "laptop"
+    server = "server"
+
+
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make for the peer.")],
     name: Annotated[str, typer.Option(help="The peer's name: letters, digits, '.', '_', '-'.")],
     config: Annotated[
-        Path | None, typer.Option(help="Settings to start from (TOML, as peer.toml).")
+        Path | None,
+        typer.Option(help="Settings to start from (TOML, as peer.toml), instead of a preset's."),
     ] = None,
+    preset: Annotated[
+        Kind, typer.Option(help="What kind of machine the new settings are for.")
+    ] = Kind.laptop,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting.")
     ] = None,
@@ -66,10 +88,11 @@ def init(
     from ...crypto.identity import Identity, short_id
     from ..config import PeerConfig
     from ..folder import PeerFolder
+    from ..presets import PRESETS
     from ..settings_files import apply_sets, check_settings, parse_toml, read_toml, to_toml
 
     where = str(config) if config is not None else "the new peer.toml"
-    text = _TEMPLATE.format(name=name, learner=_LEARNER)
+    text = _TEMPLATE.format(name=name, learner=_LEARNER, preset=PRESETS[preset]())
     given = read_toml(config) if config is not None else parse_toml(text, where=where)
     overridden = apply_sets({**given, "name": name}, sets or [])
     settings = check_settings(PeerConfig, overridden, where=where)

@@ -38,6 +38,7 @@ from ...peer.learners.spec import NPZ, build_model
 from ...peer.node import root_cause
 from ...peer.transports.base import Transport
 from ...peer.transports.memory import MemoryHub, MemoryTransport
+from ...peer.upkeep import WHOLE
 from ..follow import Follower
 from ..run_log import LogLine
 from ..scenario import Scenario
@@ -105,6 +106,7 @@ def prepare(scenario: Scenario, folder: Path) -> list[PeerFolder]:
             ),
             training=scenario.training,
             privacy=scenario.privacy,
+            log=WHOLE,
         )
         peer = PeerFolder.create(peer_path, config, identities[index])
         share.save(peer_path / "data.npz")
