@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -23,7 +23,7 @@ from .mqtt_topics import Topics
 SMALL_BYTES = 1024  # up to this size a frame for each link is less than a broadcast
 
 
-_DENIED_MOST_S = 3600.0  # how rarely a feed that the ACL denies is tried again
+_AVOID_MOST_S = 3600.0  # how rarely a feed that cannot be published is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Broadcaster:
 
     ``instance`` tells the broadcasts of this run from those of another. What cannot be published
     because the broker is gone is dropped: the links that it was announced on are gone as well.
-    When the broker's ACL denies the feed, broadcasts go over the links for a while.
+    When the feed cannot be published, broadcasts go over the links for a while.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Broadcaster:
         out: Publisher,
         limits: MqttLimits,
         instance: bytes,
+        warn: Callable[[str], None],
     ) -> None:
         self._identity = identity
         self._network_id = network_id
@@ -54,6 +55,7 @@ class Broadcaster:
         self._out = out
         self._limits = limits
         self._instance = instance
+        self._warn = warn
         self._pacer = Pacer(limits)
         self._number = 0
         self._queue: deque[_Broadcast] = deque()
@@ -62,8 +64,8 @@ class Broadcaster:
         self._room = asyncio.Event()
         self._moved = asyncio.Event()
         self._pieces = self._pieces_bytes = 0
-        self._denied_until = float("-inf")
-        self._denied_for_s = limits.warn_every_s
+        self._avoid_until = float("-inf")
+        self._avoid_s = limits.warn_every_s
 
     async def broadcast(self, links: Sequence[Link], frame: bytes) -> None:
         """Queue a frame, waiting while the queue is full, and announce it on ``links``."""
@@ -82,7 +84,7 @@ class Broadcaster:
         by_feed = (
             len(links) > 1
             and len(frame) > SMALL_BYTES
-            and anyio.current_time() >= self._denied_until
+            and anyio.current_time() >= self._avoid_until
         )
         announced = Announcement(instance=self._instance, digest=head.digest, size=len(frame))
         for link in links:
@@ -102,6 +104,7 @@ class Broadcaster:
                 await self._queued.wait()
                 continue
             first, began = self._queue[0], anyio.current_time()
+            failed = False
             try:
                 await self._publish(first.head.number, first.frame)
                 if len(self._queue) == 1:  # only the newest head is of use
@@ -109,20 +112,30 @@ class Broadcaster:
                     topic = self._topics.head(self._identity.verify_key)
                     self._out.hint(topic, message)
             except* TransportError:
-                pass
+                failed = True
             if first.frame:
-                self._learn(began)
+                self._learn(began, failed=failed)
             self._queue.popleft()
             self._queued_bytes -= len(first.frame)
             self._room.set()
 
-    def _learn(self, began: float) -> None:
-        """Keep off a feed that is denied for a while: mosquitto 2.0.11 closes the connection."""
-        if self._out.denied(self._topics.feed(self._identity.verify_key), began):
-            self._denied_until = anyio.current_time() + self._denied_for_s
-            self._denied_for_s = min(2 * self._denied_for_s, _DENIED_MOST_S)
-        else:
-            self._denied_for_s = self._limits.warn_every_s
+    def _learn(self, began: float, *, failed: bool) -> None:
+        """After a failure keep off the feed for a while.
+
+        mosquitto 2.0.11 closes the connection of who publishes what its ACL denies, often before
+        the reason can be read. Trying again with every broadcast would cost all links each time.
+        """
+        topic = self._topics.feed(self._identity.verify_key)
+        if not failed and not self._out.denied(topic, began):
+            self._avoid_s = self._limits.warn_every_s
+            return
+        self._warn(
+            "a broadcast could not be published, so broadcasts go over the links for"
+            f" {self._avoid_s:g} s; if this is said again, the broker's ACL denies 'write' of"
+            f" {topic}"
+        )
+        self._avoid_until = anyio.current_time() + self._avoid_s
+        self._avoid_s = min(2 * self._avoid_s, _AVOID_MOST_S)
 
     async def _publish(self, number: int, frame: bytes) -> None:
         async with anyio.create_task_group() as tasks:

@@ -95,19 +95,19 @@ class Dialling:
         with scope:
             while True:
                 if peer not in links and admits(peer):
-                    failures += 1
                     self._dials[peer] = dial = Dial(self._identity, self._pair(peer), self._entropy)
                     self._post(peer, dial.offer())
-                    with anyio.move_on_after(limits.handshake_s):
+                    with anyio.move_on_after(limits.handshake_s) as patience:
                         await self._handshake_over(peer, stirred)
+                    failures += patience.cancelled_caught
                     self._confirmed.pop(peer, None)
                 link = links.get(peer)
                 if link is not None:
-                    since = anyio.current_time()
+                    failures, since = 0, anyio.current_time()
                     await link.gone.wait()
                     # A link that breaks at once is no reason to dial faster.
                     if anyio.current_time() - since > limits.backoff_max_s:
-                        wait_s, failures = limits.backoff_min_s, 0
+                        wait_s = limits.backoff_min_s
                 elif failures >= _FAILURES_TO_WARN and peer in self._present:
                     self._warn.say(
                         f"{short_id(peer)} is connected to the broker and does not answer: it does"

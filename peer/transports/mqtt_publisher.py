@@ -133,7 +133,8 @@ class Publisher:
             return False
 
     def _on_denied(self, topic: str, code: int) -> None:
-        self._denied_at[topic] = anyio.current_time()
+        # Called by a reader of the event loop, outside of any task: anyio has no time there.
+        self._denied_at[topic] = asyncio.get_running_loop().time()
         if len(self._denied_at) > self._limits.max_connections + 2:
             del self._denied_at[next(iter(self._denied_at))]
         self._warn(

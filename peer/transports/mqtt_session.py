@@ -63,6 +63,7 @@ class MqttSession:
         self._why = ""
         self._silent_beats = 0
         self._echoed = False
+        self._since = 0.0
         self._hints = True
         self.out = Publisher(limits, lose=self._lose, warn=warn)
 
@@ -83,10 +84,10 @@ class MqttSession:
         wait_s = self._limits.backoff_min_s
         while True:
             if self._client is not None:
-                since = anyio.current_time()
+                self._since = anyio.current_time()
                 await self._serve(self._client)
                 self._drop()
-                if anyio.current_time() - since > self._limits.broker_backoff_max_s:
+                if anyio.current_time() - self._since > self._limits.broker_backoff_max_s:
                     wait_s = self._limits.backoff_min_s
             share = int.from_bytes(self._entropy(4), "big") / 2**32
             await anyio.sleep(wait_s * (0.5 + share / 2))
@@ -149,16 +150,17 @@ class MqttSession:
             self.out.detach()
             self._went(self._why)
 
-    def _lose(self, why: str, code: int = 0) -> None:
+    def _lose(self, why: str) -> None:
         """Give the connection up; the first reason given is the one that is told."""
         if self._lost.is_set():
             return
         self._why = why
+        self._lost.set()
         # mosquitto 2.0.11 closes a connection for one message that its ACL denies. The next one
         # goes without those that are not needed, lest it be closed again and again.
-        self._hints = code != DENIED or not self._hints
-        self._lost.set()
-        more = "; perhaps its ACL denies what this peer publishes" if code == DENIED else ""
+        brief = anyio.current_time() - self._since < self._limits.silence_s
+        self._hints = not (brief and self._hints)
+        more = "; perhaps its ACL denies what this peer publishes" if brief else ""
         self._warn(f"{self._settings.url}: the connection to the broker broke: {why}{more}")
 
     async def _read(self, client: Client) -> None:
@@ -171,9 +173,7 @@ class MqttSession:
                 elif isinstance(payload, bytes):
                     self._receive(topic, payload)
         except aiomqtt.MqttError as error:
-            cause = error.__cause__
-            code = getattr(cause, "rc", 0)
-            self._lose(str(cause or error), _code(code) if isinstance(code, ReasonCode) else 0)
+            self._lose(_reason(error))
 
     async def _watch(self) -> None:
         """Notice a broker that is silent, and one that does not deliver."""
@@ -217,6 +217,15 @@ class MqttSession:
                     )
         except aiomqtt.MqttError as error:
             self._lose(str(error))
+
+
+def _reason(error: aiomqtt.MqttError) -> str:
+    """Why the connection broke. paho calls every end without a reason an unspecified error."""
+    cause = error.__cause__
+    code = getattr(cause, "rc", None)
+    if isinstance(code, ReasonCode) and code.value != DENIED:
+        return str(code)
+    return "it was closed" if code is not None else str(cause or error)
 
 
 def _code(answer: object) -> int:

@@ -86,7 +86,12 @@ class MqttTransport:
             identity, network_id, self._limits, post=self.post, warn=self._warnings, entropy=entropy
         )
         self._broadcaster = Broadcaster(
-            identity, network_id, self._session.out, self._limits, entropy(INSTANCE_BYTES)
+            identity,
+            network_id,
+            self._session.out,
+            self._limits,
+            entropy(INSTANCE_BYTES),
+            self._warnings.say,
         )
 
     @property

@@ -307,7 +307,7 @@ async def test_broadcasts_that_the_author_may_not_write_come_by_the_links(broker
         for peer in followers:
             await peer.until(lambda peer=peer: peer.links() == ["up", "up"])
         await author.transport.broadcast(keys, frame)
-        await author.warned("denies 'write'")
+        await author.warned("the broker's ACL denies 'write'")
         # mosquitto 2.0.11 closes the connection as well, and then the links come again
         with anyio.fail_after(10):
             while not all(frame in peer.frames() for peer in followers):
