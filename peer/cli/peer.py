@@ -9,6 +9,7 @@ from .peer_doctor import doctor
 from .peer_init import init
 from .peer_join import join
 from .peer_run import run
+from .peer_service import service
 from .peer_status import status
 
 peer = typer.Typer(
@@ -16,5 +17,5 @@ peer = typer.Typer(
     invoke_without_command=True,
     help="Make, run and look at one peer.",
 )
-for verb in (init, join, run, status, doctor):
+for verb in (init, join, run, status, doctor, service):
     peer.command()(verb)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .kinds import Kind
 
 _TEMPLATE = """\
 # One peer's own choices. What all members of a network do alike (rounds, topology, compression)
@@ -60,14 +61,6 @@ dataset = "tidings.peer.learners.data:npz"
 [learner.dataset_args]
 path = "data.npz"  # arrays train_x, train_y, test_x, test_y
 """
-
-
-class Kind(StrEnum):
-    """The presets (peer/presets.py), as the command line knows them."""
-
-    board = "board"
-    laptop = "laptop"
-    server = "server"
 
 
 def init(

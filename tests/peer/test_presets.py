@@ -8,7 +8,7 @@ import pytest
 
 from tests.peer.owner import Owner
 from tidings.crypto.privacy_settings import PrivacySettings
-from tidings.peer.cli.peer_init import Kind
+from tidings.peer.cli.kinds import Kind
 from tidings.peer.config import PeerConfig
 from tidings.peer.folder import PeerFolder
 from tidings.peer.presets import PRESETS, for_board, for_laptop, for_server
