@@ -18,7 +18,6 @@ from .base import Accept
 from .libp2p_imports import (
     ID,
     NOISE,
-    YAMUX,
     BasicHost,
     ConnectionConfig,
     HandshakeFailure,
@@ -29,11 +28,11 @@ from .libp2p_imports import (
     RetryConfig,
     Swarm,
     TransportUpgrader,
-    Yamux,
     create_new_key_pair,
     create_noise_key_pair,
 )
-from .libp2p_tcp import ExclusiveTcp
+from .libp2p_muxer import BoundedMuxer, BriefMultiselect
+from .libp2p_tcp import Doorstep, ExclusiveTcp
 from .limits import Limits
 
 logger = logging.getLogger(__name__)
@@ -82,12 +81,22 @@ class MembersOnlyNoise(NoiseTransport):  # type: ignore[misc]
         if key is None or not may_dial or not self._accept(key):
             await session.close()
             raise HandshakeFailure(f"{session.get_remote_peer()} is not wanted here")
-        session.socket = conn.stream
+        session.socket = conn.stream  # for `abort` and `Socket.trust`
         return session
 
 
 class SlotReturningSwarm(Swarm):  # type: ignore[misc]
-    """A swarm whose inbound slots come back, and that keeps one connection for each peer."""
+    """A swarm whose inbound slots come back, and that keeps one connection for each peer.
+
+    A connection that carries no link in time is cut, so a half-open one holds nothing.
+    """
+
+    def __init__(self, *args: Any, doorstep: Doorstep, limits: Limits, **more: Any) -> None:
+        super().__init__(*args, **more)
+        # those in the handshake have slots of their own, and cannot take the members'
+        self._inbound_limiter = trio.CapacityLimiter(limits.max_connections + limits.max_handshakes)
+        self._doorstep = doorstep
+        self._link_s = limits.handshake_s
 
     async def _do_handle_inbound_connection(
         self, read_write_closer: Any, maddr: Any, failure_event: Any
@@ -95,14 +104,23 @@ class SlotReturningSwarm(Swarm):  # type: ignore[misc]
         connection = await self.upgrade_inbound_raw_conn(
             RawConnection(read_write_closer, False), maddr
         )
+        self._doorstep.leave(read_write_closer)
         for other in self.get_connections(connection.peer_id):
             if other.muxed_conn is not connection:
                 abort(other)
+        with trio.move_on_after(self._link_s):
+            await connection.in_use.wait()
+        if not connection.in_use.is_set():
+            read_write_closer.abort()
         await connection.event_closed.wait()
 
 
 class GuardedHost(BasicHost):  # type: ignore[misc]
     """A host that outlives its stream handlers and opens no stream on its own accord."""
+
+    def __init__(self, swarm: Swarm, handlers: Mapping[str, StreamHandler]) -> None:
+        super().__init__(swarm, default_protocols={}, disable_identify_address_discovery=True)
+        self.multiselect = BriefMultiselect(dict(handlers))
 
     async def _swarm_stream_handler(self, net_stream: Any) -> None:
         try:
@@ -110,6 +128,8 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
         except Exception:
             logger.debug("a stream ended with an error", exc_info=True)
             await net_stream.reset()
+        finally:
+            net_stream.muxed_conn.answered()
 
     async def _on_notifee_connected(self, conn: Any) -> None:
         """Ask nobody to identify: membership has told all that is needed."""
@@ -135,13 +155,15 @@ async def open_host(
     """
     key_pair = create_new_key_pair(seed)
     identifier = ID.from_pubkey(key_pair.public_key)
-    tcp = ExclusiveTcp(bound)
+    tcp = ExclusiveTcp(bound, limits)
     peerstore = PeerStore()
     peerstore.add_key_pair(identifier, key_pair)
+    upgrader = TransportUpgrader({NOISE: MembersOnlyNoise(key_pair, accept)}, {})
+    upgrader.muxer_multistream = BoundedMuxer()
     swarm = SlotReturningSwarm(
         identifier,
         peerstore,
-        TransportUpgrader({NOISE: MembersOnlyNoise(key_pair, accept)}, {YAMUX: Yamux}),
+        upgrader,
         [tcp],
         retry_config=RetryConfig(max_retries=0),  # the transport keeps its own back-off
         connection_config=ConnectionConfig(
@@ -152,10 +174,10 @@ async def open_host(
             inbound_upgrade_timeout=limits.handshake_s,
             outbound_upgrade_timeout=limits.handshake_s,
         ),
+        doorstep=tcp.doorstep,
+        limits=limits,
     )
-    host = GuardedHost(
-        swarm, default_protocols=dict(handlers), disable_identify_address_discovery=True
-    )
+    host = GuardedHost(swarm, handlers)
     try:
         async with host.run([Multiaddr(address) for address in bound]):
             try:

@@ -15,6 +15,7 @@ try:
     from libp2p.crypto.ed25519 import create_new_key_pair
     from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
     from libp2p.host.basic_host import BasicHost
+    from libp2p.io.exceptions import IOException
     from libp2p.io.trio import TrioTCPStream
     from libp2p.network.config import ConnectionConfig, RetryConfig
     from libp2p.network.connection import swarm_connection
@@ -22,10 +23,13 @@ try:
     from libp2p.network.swarm import Swarm
     from libp2p.peer.id import ID
     from libp2p.peer.peerstore import PeerStore
+    from libp2p.protocol_muxer.multiselect import Multiselect
     from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
     from libp2p.security.exceptions import HandshakeFailure
     from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
     from libp2p.security.noise.transport import Transport as NoiseTransport
+    from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
+    from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
     from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
     from libp2p.stream_muxer.yamux.yamux import Yamux
     from libp2p.transport.exceptions import OpenConnectionError
@@ -46,8 +50,12 @@ __all__ = [
     "ConnectionConfig",
     "HandshakeFailure",
     "IListener",
+    "IOException",
     "Multiaddr",
+    "Multiselect",
     "MultiselectCommunicator",
+    "MuxedConnUnavailable",
+    "MuxerMultistream",
     "NoiseTransport",
     "OpenConnectionError",
     "PeerStore",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from .libp2p_imports import (
     RawConnection,
     TrioTCPStream,
 )
+from .limits import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +40,19 @@ class Socket(TrioTCPStream):  # type: ignore[misc]
     wakes every task of the connection, and libp2p then cleans up by itself.
     """
 
-    def __init__(self, stream: trio.SocketStream, on_close: Callable[[Socket], None]) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, on_close: Callable[[Socket], None], limits: Limits
+    ) -> None:
         super().__init__(stream)
+        self.limits = limits
         self._on_close = on_close
         self._unread = b""
         self._at = 0
+        self._allowance_bytes: int | None = limits.max_handshake_bytes
+
+    def trust(self) -> None:
+        """Read without end from now on: the handshake is over, and the other side a member."""
+        self._allowance_bytes = None
 
     def abort(self) -> None:
         """Close the socket; nothing is written or awaited."""
@@ -60,10 +70,50 @@ class Socket(TrioTCPStream):  # type: ignore[misc]
         libp2p asks for two bytes, then for the message: the socket is read for both at once.
         """
         if self._at == len(self._unread):
-            self._unread, self._at = await super().read(_READ_BYTES), 0
+            await self._fill()
         end = len(self._unread) if n is None else min(self._at + n, len(self._unread))
         data, self._at = self._unread[self._at : end], end
         return data
+
+    async def _fill(self) -> None:
+        # In a handshake libp2p goes on reading for as long as a message was announced to be.
+        if self._allowance_bytes == 0:
+            self.abort()
+        size = min(_READ_BYTES, self._allowance_bytes or _READ_BYTES)
+        self._unread, self._at = await super().read(size), 0
+        if self._allowance_bytes is not None:
+            self._allowance_bytes -= len(self._unread)
+
+
+class Doorstep:
+    """The inbound connections that have not finished the handshake: at most ``most``.
+
+    A connection more takes the place of the oldest one from the address that has most of them: a
+    member needs milliseconds, so who stays is silent. Libp2p itself would hold each for its whole
+    timeout and refuse all others meanwhile.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[Socket, str] = {}  # with their addresses, in the order of arrival
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, connection: Socket) -> None:
+        """Take a new connection; another may have to go."""
+        address = connection.get_remote_address()
+        self._waiting[connection] = address[0] if address else ""
+        if len(self._waiting) > self._most:
+            counts = Counter(self._waiting.values())
+            crowd = max(counts.values())
+            oldest = next(c for c, where in self._waiting.items() if counts[where] == crowd)
+            del self._waiting[oldest]
+            oldest.abort()
+
+    def leave(self, connection: Socket) -> None:
+        """The handshake is over, or the connection is."""
+        self._waiting.pop(connection, None)
 
 
 class _Listener(IListener):  # type: ignore[misc]
@@ -83,11 +133,13 @@ class _Listener(IListener):  # type: ignore[misc]
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         connection = self._tcp.track(stream)
+        self._tcp.doorstep.enter(connection)
         try:
             await self._handler(connection)
         except Exception:
             logger.debug("an inbound connection ended with an error", exc_info=True)
         finally:
+            self._tcp.doorstep.leave(connection)
             connection.abort()
 
     def get_addrs(self) -> tuple[Any, ...]:
@@ -100,14 +152,16 @@ class _Listener(IListener):  # type: ignore[misc]
 class ExclusiveTcp(TCP):  # type: ignore[misc]
     """TCP without SO_REUSEPORT, so that a port that is taken is an error, not a silent share."""
 
-    def __init__(self, bound: Mapping[str, trio.SocketListener]) -> None:
+    def __init__(self, bound: Mapping[str, trio.SocketListener], limits: Limits) -> None:
         super().__init__()
         self.bound = bound
+        self.doorstep = Doorstep(limits.max_handshakes)
+        self._limits = limits
         self._open: set[Socket] = set()
 
     def track(self, stream: trio.SocketStream) -> Socket:
         """Wrap an open connection and remember it until it is closed."""
-        connection = Socket(stream, self._open.discard)
+        connection = Socket(stream, self._open.discard, self._limits)
         self._open.add(connection)
         return connection
 

@@ -23,6 +23,7 @@ from .base import Accept, Backend, Deliver
 from .libp2p_host import abort, open_host, peer_id, verify_key_of
 from .libp2p_imports import Multiaddr, MultiselectCommunicator, create_new_key_pair
 from .libp2p_link import Link
+from .libp2p_muxer import Brief
 from .libp2p_tcp import bind
 from .limits import Limits
 
@@ -169,7 +170,7 @@ class Libp2pTransport:
             connection = await self._host.get_network().dial_addr(Multiaddr(address), peer_id(peer))
             stream = await connection.new_stream()
             await self._host.multiselect_client.select_one_of(
-                [PROTOCOL], MultiselectCommunicator(stream), self._limits.handshake_s
+                [PROTOCOL], MultiselectCommunicator(Brief(stream)), self._limits.handshake_s
             )
             link = await self._start(peer, stream, connection)
         except Exception:  # libp2p raises many kinds; all mean that this address does not work now
@@ -185,6 +186,7 @@ class Libp2pTransport:
         if peer is None or self._own_key < peer or not self._admits(peer):
             await stream.reset()
             return
+        stream.muxed_conn.in_use.set()
         link = await self._start(peer, stream, stream.swarm_conn)
         await link.gone.wait()
 

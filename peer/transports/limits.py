@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ...crypto.errors import ConfigError, TransportError
 
-MIB = 2**20
+KIB, MIB = 2**10, 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,11 @@ class Limits:
     max_frame_bytes: int = 64 * MIB
     max_buffered_bytes: int = 96 * MIB  # received on a link and not yet taken by the driver
     max_queued_bytes: int = 96 * MIB  # handed over for sending and not yet sent, on a link
-    max_connections: int = 256
+    max_unread_bytes: int = MIB  # on a connection, over all its streams, not yet read by the link
+    max_streams: int = 16  # opened by the other side and not yet answered, on a connection
+    max_connections: int = 256  # that have finished the handshake
+    max_handshakes: int = 64  # inbound connections that have not; the oldest makes room
+    max_handshake_bytes: int = 16 * KIB  # read from a connection before its handshake is finished
     heartbeat_s: float = 1.0
     silence_s: float = 4.0  # a link that is silent for so long is cut
     handshake_s: float = 6.0
@@ -38,6 +42,9 @@ class Limits:
                 f" ({self.max_frame_bytes})",
                 fix="raise max_buffered_bytes or lower max_frame_bytes",
             )
+        for each in fields(self):
+            if getattr(self, each.name) <= 0:
+                raise ConfigError(f"{each.name} must be above 0", fix=f"raise {each.name}")
         if self.silence_s < 2 * self.heartbeat_s:
             raise ConfigError(
                 f"silence_s ({self.silence_s}) must be at least two heartbeats"

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 
 import trio
 
+from tidings.crypto.errors import TransportError
 from tidings.peer.transports.base import Delivery, Frame, LinkUp
 from tidings.peer.transports.libp2p_transport import Libp2pTransport
 from tidings.peer.transports.limits import Limits
@@ -26,7 +28,8 @@ async def main() -> None:
 
     async def deliver(delivery: Delivery) -> None:
         if isinstance(delivery, Frame):
-            await transport.send(delivery.peer, b"echo:" + delivery.data)
+            with suppress(TransportError):  # the link may have broken since
+                await transport.send(delivery.peer, b"echo:" + delivery.data)
         else:
             print("up" if isinstance(delivery, LinkUp) else "down", flush=True)
 

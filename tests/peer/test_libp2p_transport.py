@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import replace
 from statistics import median
 
 import anyio
@@ -21,31 +16,30 @@ import trio
 from libp2p.network.exceptions import SwarmException
 from libp2p.protocol_muxer.exceptions import MultiselectClientError
 from libp2p.stream_muxer.yamux import yamux
-from nacl.signing import SigningKey
 
+from tests.peer.libp2p_kit import (
+    LARGE,
+    LOOPBACK,
+    QUICK,
+    SEEDS,
+    SMALL,
+    Peer,
+    bare_host,
+    dial,
+    everybody,
+    key_of,
+    lone_peer,
+    open_frames,
+    running,
+)
 from tidings.crypto.errors import TransportError
 from tidings.peer.transports.addresses import parse
-from tidings.peer.transports.base import Delivery, Frame, LinkDown, LinkUp
+from tidings.peer.transports.base import Delivery, LinkDown, LinkUp
 from tidings.peer.transports.framing import header
-from tidings.peer.transports.libp2p_host import abort, open_host, peer_id
-from tidings.peer.transports.libp2p_imports import Multiaddr, MultiselectCommunicator
-from tidings.peer.transports.libp2p_tcp import Socket, bind
-from tidings.peer.transports.libp2p_transport import PROTOCOL, Libp2pTransport
-from tidings.peer.transports.limits import Limits
-
-LOOPBACK = "/ip4/127.0.0.1/tcp/0"
-QUICK = Limits(
-    heartbeat_s=0.2, silence_s=1.0, backoff_min_s=0.05, backoff_max_s=0.2, handshake_s=2, dial_s=2
-)
-
-
-def key_of(seed: bytes) -> bytes:
-    return bytes(SigningKey(seed).verify_key)
-
-
-# In the order of their keys: of any two, the earlier one dials.
-SEEDS = sorted((bytes([n]) * 32 for n in range(1, 11)), key=key_of)
-SMALL, LARGE = SEEDS[0], SEEDS[-1]
+from tidings.peer.transports.libp2p_host import abort, peer_id
+from tidings.peer.transports.libp2p_imports import MultiselectCommunicator
+from tidings.peer.transports.libp2p_tcp import Socket
+from tidings.peer.transports.libp2p_transport import Libp2pTransport
 
 
 @pytest.fixture
@@ -54,88 +48,6 @@ def anyio_backend():
 
 
 pytestmark = pytest.mark.anyio
-
-
-def everybody(key: bytes) -> bool:
-    return True
-
-
-@dataclass
-class Peer:
-    transport: Libp2pTransport
-    key: bytes
-    addresses: list[str] = field(default_factory=list)
-    seen: list[Delivery] = field(default_factory=list)
-    gate: trio.Event | None = None
-
-    async def deliver(self, delivery: Delivery) -> None:
-        if self.gate is not None and isinstance(delivery, Frame):
-            await self.gate.wait()
-        self.seen.append(delivery)
-
-    async def until(self, condition: Callable[[list[Delivery]], bool], within_s: float = 8) -> None:
-        with trio.fail_after(within_s):
-            while not condition(self.seen):
-                await trio.sleep(0.005)
-
-    async def linked(self, within_s: float = 8) -> None:
-        """Wait until the last that was said of links is that one is up."""
-        await self.until(lambda seen: bool(self.links()) and self.links()[-1] == "up", within_s)
-
-    def links(self) -> list[str]:
-        names = {LinkUp: "up", LinkDown: "down"}
-        return [names[type(d)] for d in self.seen if not isinstance(d, Frame)]
-
-    def frames(self) -> list[bytes]:
-        return [d.data for d in self.seen if isinstance(d, Frame)]
-
-    def why(self) -> list[str]:
-        return [d.why for d in self.seen if isinstance(d, LinkDown)]
-
-    @property
-    def host(self):
-        return self.transport._host
-
-    def connections(self) -> int:
-        return self.host.get_network().get_total_connections()
-
-    async def connected(self, number: int, within_s: float = 3) -> None:
-        with trio.fail_after(within_s):
-            while self.connections() != number:
-                await trio.sleep(0.01)
-
-
-@asynccontextmanager
-async def running(
-    *seeds: bytes, limits: Limits = QUICK, accept=everybody
-) -> AsyncIterator[list[Peer]]:
-    """Peers with these seeds, all seeking each other."""
-    peers = [Peer(Libp2pTransport(seed, LOOPBACK, accept, limits), key_of(seed)) for seed in seeds]
-    async with trio.open_nursery() as nursery:
-        for peer in peers:
-            peer.addresses = await nursery.start(peer.transport.run, peer.deliver)
-        for peer in peers:
-            peer.transport.seek({o.key: o.addresses for o in peers if o is not peer})
-        yield peers
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def bare_host(seed: bytes, limits: Limits = QUICK, handlers=None):
-    """A libp2p host that may do what a ``Libp2pTransport`` does not."""
-    bound = await bind(parse(LOOPBACK))
-    async with open_host(seed, bound, everybody, limits, handlers or {}) as host:
-        yield host
-
-
-async def dial(host, peer: Peer):
-    return await host.get_network().dial_addr(Multiaddr(peer.addresses[0]), peer_id(peer.key))
-
-
-async def open_frames(host, connection):
-    stream = await connection.new_stream()
-    await host.multiselect_client.select_one_of([PROTOCOL], MultiselectCommunicator(stream), 2)
-    return stream
 
 
 # ---- links and frames
@@ -195,7 +107,7 @@ async def test_sending_without_a_link_or_too_much_is_refused():
         await b.until(lambda seen: len(seen) == 2)
 
 
-async def test_of_several_addresses_the_one_that_answers_is_found():
+async def test_trap_9_of_several_addresses_the_one_that_answers_is_found():
     async with running(LARGE) as (b,):
         a = Peer(Libp2pTransport(SMALL, LOOPBACK, everybody, QUICK), key_of(SMALL))
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -319,7 +231,7 @@ async def test_trap_2_what_a_stream_does_never_ends_the_host():
 
 
 async def test_trap_3_inbound_slots_come_back():
-    limits = replace(QUICK, max_connections=3)
+    limits = replace(QUICK, max_connections=3, max_handshakes=1)
     async with running(LARGE, limits=limits) as (b,), bare_host(SMALL) as host:
         for number in range(1, 11):
             connection = await dial(host, b)
@@ -434,6 +346,25 @@ async def test_trap_7_a_silent_peer_is_noticed_and_left_at_once(monkeypatch):
         assert a.links() == ["up", "down", "up"]
 
 
+async def test_trap_8_a_failed_dial_is_forgotten_before_the_next():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: dials are refused
+        port = held.getsockname()[1]
+        async with running(SMALL) as (a,):
+            a.transport.seek({key_of(LARGE): [f"/ip4/127.0.0.1/tcp/{port}"]})
+            await trio.sleep(1)
+            assert a.seen == []
+            held.close()
+            b = Peer(
+                Libp2pTransport(LARGE, f"/ip4/127.0.0.1/tcp/{port}", everybody, QUICK),
+                key_of(LARGE),
+            )
+            async with trio.open_nursery() as nursery:
+                await nursery.start(b.transport.run, b.deliver)
+                await a.linked(within_s=2)
+                nursery.cancel_scope.cancel()
+
+
 async def test_trap_12_two_peers_that_seek_each_other_make_one_connection():
     async with running(*SEEDS[:4]) as peers:
         for peer in peers:
@@ -487,7 +418,7 @@ async def test_a_frame_that_is_announced_too_long_cuts_the_link_and_says_so():
 # ---- the port
 
 
-async def test_a_port_in_use_is_one_clear_error_even_if_its_owner_would_share_it():
+async def test_trap_10_a_port_in_use_is_one_clear_error_even_if_its_owner_would_share_it():
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -503,7 +434,7 @@ async def test_a_port_in_use_is_one_clear_error_even_if_its_owner_would_share_it
         assert caught.value.fix
 
 
-async def test_nobody_can_share_the_port_of_a_running_peer():
+async def test_trap_10_nobody_can_share_the_port_of_a_running_peer():
     async with running(SMALL) as (a,):
         address = parse(a.addresses[0])
         with socket.socket() as other:
@@ -526,26 +457,6 @@ async def test_an_address_that_cannot_be_used_is_one_clear_error(listen, problem
 
 
 # ---- processes
-
-
-@contextmanager
-def lone_peer(seed: bytes, listen: str, other: Peer):
-    command = [sys.executable, str(Path(__file__).with_name("lone_peer.py")), seed.hex(), listen]
-    limits = {name: getattr(QUICK, name) for name in QUICK.__slots__}
-    command += [json.dumps(limits), other.key.hex(), *other.addresses]
-    source = str(Path(__file__).parents[2] / "src")
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": source},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize(
