@@ -6,12 +6,13 @@ import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ..crypto.errors import Malformed, TransportError
 from ..crypto.identity import peer_id_to_verify_key
 from ..crypto.privacy_settings import PrivacySettings
 from ..gossip.rules import Rules
+from .broker import BrokerConfig
 from .learners.base import TrainingPlan
 from .learners.spec import LearnerConfig
 from .transports.addresses import parse
@@ -46,8 +47,11 @@ def _check_peer(address: str) -> str:
 def _dial_target(text: str) -> bytes | None:
     """The verify key at the end of a multiaddr, None when it ends with the port.
 
-    Raises ValueError unless it is ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT[/p2p/PEER-ID]``.
+    Raises ValueError unless it is ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT[/p2p/PEER-ID]``, or
+    ``/p2p/PEER-ID`` alone: a peer that a broker or discovery leads to.
     """
+    if text.startswith(_NO_ADDRESS):
+        return _key_of(text.removeprefix(_NO_ADDRESS), text)
     try:
         address = parse(text)
         if address.kind == "ip4":
@@ -58,14 +62,17 @@ def _dial_target(text: str) -> bytes | None:
         raise ValueError(f"'{text}' is no address of the form /ip4/192.0.2.7/tcp/4001") from None
     except ValueError as error:
         raise ValueError(f"'{text}' is no address: {error}") from None
-    if address.peer_id is None:
-        return None
+    return None if address.peer_id is None else _key_of(address.peer_id, text)
+
+
+def _key_of(peer_id: str, text: str) -> bytes:
     try:
-        return peer_id_to_verify_key(address.peer_id)
+        return peer_id_to_verify_key(peer_id)
     except Malformed as error:
         raise ValueError(f"'{text}' ends badly: {error.what}") from None
 
 
+_NO_ADDRESS = "/p2p/"
 Name = Annotated[str, AfterValidator(check_name)]
 """Of a peer or a network; it becomes part of file names."""
 
@@ -76,9 +83,10 @@ class PeerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    transport: Literal["libp2p", "memory"] = "libp2p"
+    transport: Literal["libp2p", "mqtt", "memory"] = "libp2p"
     listen: Annotated[str, AfterValidator(_check_listen)] = "/ip4/127.0.0.1/tcp/0"
     peers: tuple[Annotated[str, AfterValidator(_check_peer)], ...] = ()
+    broker: BrokerConfig | None = None
     learner: LearnerConfig
     training: TrainingPlan = TrainingPlan()
     privacy: PrivacySettings = PrivacySettings()
@@ -92,8 +100,18 @@ class PeerConfig(BaseModel):
         for address in self.peers:
             key = _dial_target(address)
             assert key is not None  # checked when the file was read
-            known.setdefault(key, []).append(address)
+            places = known.setdefault(key, [])
+            if not address.startswith(_NO_ADDRESS):
+                places.append(address)
         return known
+
+    @model_validator(mode="after")
+    def _broker_is_named(self) -> PeerConfig:
+        if self.transport == "mqtt" and self.broker is None:
+            raise ValueError(
+                "transport 'mqtt' needs a table [broker] with a url, such as mqtts://broker.lan"
+            )
+        return self
 
 
 class NetworkConfig(BaseModel):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -22,13 +23,17 @@ from .config import PeerConfig
 from .event_log import EventLog
 from .folder import PeerFolder
 from .learners.spec import build_learner
+from .metrics import Metrics
+from .metrics_server import serve
 from .node import Node, root_cause
+from .status import status_of
 from .store import Store
 from .transports.base import Transport
 from .transports.limits import Limits
 
 __all__ = ["opened", "root_cause", "run_peer"]
 
+Task = Callable[[], Awaitable[None]]
 STOP_S = 3.0  # how long a learner that is at work when the peer is stopped is waited for
 
 
@@ -79,7 +84,7 @@ def opened(
                 ledger=ledger,
                 entropy=os.urandom,
             )
-            link = transport(state) if transport else _transport_of(config, state)
+            link = transport(state) if transport else _transport_of(config, state, folder.path)
             link.seek(config.addresses())
             node = Node(
                 name=config.name,
@@ -96,12 +101,14 @@ def opened(
                 node.at_rest.wait(STOP_S)
 
 
-def _transport_of(config: PeerConfig, state: State) -> Transport:
+def _transport_of(config: PeerConfig, state: State, folder: Path) -> Transport:
+    if config.transport == "mqtt":
+        return _mqtt_of(config, state, folder)
     if config.transport != "libp2p":
         raise ConfigError(
             f"a peer of its own cannot use transport '{config.transport}'",
             where="transport",
-            fix='use transport = "libp2p"',
+            fix='use transport = "libp2p" or "mqtt"',
         )
     try:
         from .transports.libp2p_transport import Libp2pTransport
@@ -120,15 +127,52 @@ def _transport_of(config: PeerConfig, state: State) -> Transport:
     return Libp2pTransport(state.me.identity.seed, config.listen, state.may_link, limits)
 
 
+def _mqtt_of(config: PeerConfig, state: State, folder: Path) -> Transport:
+    assert config.broker is not None  # checked when the file was read
+    try:
+        from .transports.mqtt_limits import MqttLimits
+        from .transports.mqtt_transport import MqttTransport
+    except ImportError as error:
+        raise ConfigError(
+            "transport 'mqtt' needs a package that is not installed",
+            where="transport",
+            fix="pip install 'tidings[mqtt]'",
+        ) from error
+    longest = state.me.rules.max_frame_bytes
+    limits = MqttLimits(
+        max_frame_bytes=longest,
+        max_buffered_bytes=longest + longest // 2,
+        max_queued_bytes=longest + longest // 2,
+    )
+    return MqttTransport(
+        state.me.identity,
+        state.me.certificate.network_id,
+        config.broker.settings(folder),
+        state.may_link,
+        limits,
+    )
+
+
 def run_peer(path: Path, watch: Callable[[Event], None] = lambda event: None) -> None:
     """Run the peer in a folder until SIGINT or SIGTERM; it carries on where it was stopped.
 
     ``watch`` sees each event after it was noted in the log.
     """
     folder = PeerFolder.open(path)
-    with opened(folder, watch=watch) as node:
+    place = folder.config().metrics.place()
+    metrics = Metrics(status_of(folder)) if place is not None else None
+
+    def see(event: Event) -> None:
+        watch(event)
+        if metrics is not None:
+            metrics.see(event)
+
+    with opened(folder, watch=see) as node:
+        tasks: list[Task] = [node.run]
+        if metrics is not None and place is not None:
+            tasks.append(partial(serve, metrics, place))
         backend = node.transport.backend
-        anyio.run(_until_stopped, node, backend="asyncio" if backend == "any" else backend)
+        anyio.run(_until_stopped, tasks, backend="asyncio" if backend == "any" else backend)
     if not node.at_rest.is_set():
         # A learner cannot be interrupted. All that is stored survives a kill, so this is one.
         sys.stdout.flush()
@@ -136,12 +180,13 @@ def run_peer(path: Path, watch: Callable[[Event], None] = lambda event: None) ->
         os._exit(0)
 
 
-async def _until_stopped(node: Node) -> None:
+async def _until_stopped(tasks: Sequence[Task]) -> None:
     try:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(node.run)
+            async with anyio.create_task_group() as group:
+                for task in tasks:
+                    group.start_soon(task)
                 async for _ in signals:
-                    tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        raise root_cause(group) from None
+                    group.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        raise root_cause(errors) from None

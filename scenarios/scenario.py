@@ -17,6 +17,7 @@ from ..peer.config import Name
 from ..peer.learners.base import TrainingPlan
 from ..peer.learners.spec import LearnerConfig
 from ..peer.settings_files import apply_sets, check_settings, parse_toml, read_toml
+from .brokers import BrokerKind
 from .faults import Faults
 from .partitions import PartitionRule
 
@@ -47,7 +48,8 @@ class Scenario(BaseModel):
     peers: int = Field(default=10, ge=1, le=10_000)
     seed: int = Field(default=1, ge=0, lt=2**63)
     engine: Literal["live", "sim"] = "live"
-    transport: Literal["libp2p", "memory"] = "libp2p"
+    transport: Literal["libp2p", "mqtt", "memory"] = "libp2p"
+    broker: BrokerKind = "embedded"
     arms: tuple[Arm, ...] = ("gossip",)
     task: TaskConfig = TaskConfig()
     partition: PartitionRule = PartitionRule()

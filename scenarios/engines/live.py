@@ -16,13 +16,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 from anyio.abc import TaskStatus
 
 from ...crypto.errors import TidingsError, TransportError
+from ...crypto.files import make_folder
 from ...crypto.identity import Identity, libp2p_peer_id
 from ...crypto.membership import JoinRequest
 from ...crypto.network import NetworkAdmin
@@ -39,6 +41,7 @@ from ...peer.node import root_cause
 from ...peer.transports.base import Transport
 from ...peer.transports.memory import MemoryHub, MemoryTransport
 from ...peer.upkeep import WHOLE
+from ..brokers import Broker, make_broker
 from ..follow import Follower
 from ..run_log import LogLine
 from ..scenario import Scenario
@@ -55,15 +58,16 @@ def run_live(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool 
 
     Raises any TidingsError of a peer's, and KeyboardInterrupt when it was stopped.
     """
-    folders = prepare(scenario, folder)
-    referee = Referee(scenario, folders, watch)
-    if processes:
-        return _run_processes(folders, referee)
-    backend = "trio" if scenario.transport == "libp2p" else "asyncio"
-    try:
-        outcome = anyio.run(_run_together, scenario, folders, referee, backend=backend)
-    except BaseExceptionGroup as group:
-        raise root_cause(group) from None
+    town = prepare(scenario, folder)
+    referee = Referee(scenario, town.folders, watch)
+    with town.broker.running() if town.broker else nullcontext():
+        if processes:
+            return _run_processes(town.folders, referee)
+        backend = "trio" if scenario.transport == "libp2p" else "asyncio"
+        try:
+            outcome = anyio.run(_run_together, scenario, town.folders, referee, backend=backend)
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from None
     if outcome is None:
         raise KeyboardInterrupt
     return outcome
@@ -72,7 +76,15 @@ def run_live(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool 
 # -- folders -----------------------------------------------------------------------------------
 
 
-def prepare(scenario: Scenario, folder: Path) -> list[PeerFolder]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Town:
+    """The peers' folders, and the broker that they need."""
+
+    folders: list[PeerFolder]
+    broker: Broker | None
+
+
+def prepare(scenario: Scenario, folder: Path) -> Town:
     """Make the network and a folder for each peer, with its share of the data."""
     model = build_model(scenario.learner)
     admin = NetworkAdmin.create(
@@ -87,20 +99,28 @@ def prepare(scenario: Scenario, folder: Path) -> list[PeerFolder]:
         admin.admit(JoinRequest.make(name, identity), max_nodes=scenario.peers)
         for name, identity in zip(names, identities, strict=True)
     ]
-    with _free_ports(scenario.peers) as ports:
+    with _free_ports(scenario.peers + 1) as ports:
         addresses = [f"/ip4/127.0.0.1/tcp/{port}" for port in ports]
+    broker = None
+    if scenario.transport == "mqtt":
+        keys = {each.name: each.verify_key for each in certificates}
+        network_id = admin.network.network_id
+        broker = make_broker(scenario.broker, folder / "broker", network_id, keys, ports[-1])
     topology = Topology(scenario.rules.topology)
     folders = []
     for index, share in enumerate(shares_of(scenario)):
         peer_path = folder / "peers" / names[index]
+        make_folder(peer_path)
         config = PeerConfig(
             name=names[index],
             transport=scenario.transport,
             listen=addresses[index],
             peers=tuple(
-                f"{addresses[other]}/p2p/{libp2p_peer_id(identities[other].verify_key)}"
+                f"{'' if broker else addresses[other]}/p2p/"
+                f"{libp2p_peer_id(identities[other].verify_key)}"
                 for other in topology.all_neighbours(index)
             ),
+            broker=broker.equip(names[index], peer_path) if broker else None,
             learner=scenario.learner.model_copy(
                 update={"dataset": NPZ, "dataset_args": {"path": "data.npz"}}
             ),
@@ -116,7 +136,7 @@ def prepare(scenario: Scenario, folder: Path) -> list[PeerFolder]:
             )
         )
         folders.append(peer)
-    return folders
+    return Town(folders=folders, broker=broker)
 
 
 @contextmanager

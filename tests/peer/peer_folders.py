@@ -23,4 +23,4 @@ def small_network(folder: Path, *sets: str, peers: int = 2, rounds: int = 3) -> 
             *sets,
         ),
     )
-    return prepare(scenario, folder)
+    return prepare(scenario, folder).folders

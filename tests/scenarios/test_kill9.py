@@ -68,7 +68,7 @@ class Network:
                 'privacy={mode="peer", noise_multiplier=1.0, epsilon=1e6}',
             ),
         )
-        self.folders = prepare(scenario, folder)
+        self.folders = prepare(scenario, folder).folders
         for peer in self.folders:
             text = peer.config_file.read_text()
             assert NPZ in text

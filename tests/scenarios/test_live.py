@@ -149,10 +149,10 @@ def open_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run in which peer-1's key turns out to be readable by others."""
     prepare = live.prepare
 
-    def spoil(scenario: Scenario, folder: Path) -> list[PeerFolder]:
-        folders = prepare(scenario, folder)
-        folders[1].identity_file.chmod(0o644)
-        return folders
+    def spoil(scenario: Scenario, folder: Path) -> live.Town:
+        town = prepare(scenario, folder)
+        town.folders[1].identity_file.chmod(0o644)
+        return town
 
     monkeypatch.setattr(live, "prepare", spoil)
 
