@@ -1,6 +1,7 @@
 """The quick start's figures: accuracy and privacy over libp2p, several seeds.
 
     python benchmarks/quickstart.py --seeds 5
+    python benchmarks/quickstart.py --seeds 3 --modes record --set transport=mqtt
 
 For each seed it runs `tidings run quickstart` twice, with record-level privacy and without, and
 recomputes each peer's epsilon from its ledger on disk with a second accountant (Opacus' PRV).
@@ -27,9 +28,10 @@ from tidings.crypto.ledger import Ledger
 DELTA = 1e-5
 
 
-def run(seed: int, mode: str, folder: Path) -> dict:
+def run(seed: int, mode: str, sets: list[str], folder: Path) -> dict:
     command = [sys.executable, "-m", "tidings", "run", "quickstart", "--seed", str(seed)]
     command += ["--set", f"privacy.mode={mode}", "--out", str(folder), "--json"]
+    command += [word for one in sets for word in ("--set", one)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
@@ -57,10 +59,10 @@ def prv_epsilon(steps: frozenset[tuple[tuple[float, float], int]]) -> float:
         return accountant.get_epsilon(delta=DELTA)
 
 
-def measure(seed: int, mode: str) -> dict:
+def measure(seed: int, mode: str, sets: list[str]) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        result = run(seed, mode, folder)
+        result = run(seed, mode, sets, folder)
         row = {key: result[key] for key in ("accuracy_mean", "accuracy_min", "rounds", "seed")}
         row |= {"mode": mode, "copies_agree": result["copies_agree"], "refused": result["refused"]}
         if mode == "record":
@@ -74,10 +76,14 @@ def measure(seed: int, mode: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--modes", nargs="+", default=["record", "none"])
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = [
-        measure(seed, mode) for mode in ("record", "none") for seed in range(1, arguments.seeds + 1)
+        measure(seed, mode, arguments.sets)
+        for mode in arguments.modes
+        for seed in range(1, arguments.seeds + 1)
     ]
     if arguments.json:
         print(json.dumps(rows))
