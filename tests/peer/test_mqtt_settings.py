@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import shutil
 import ssl
@@ -10,11 +11,12 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiomqtt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.peer.mqtt_kit import NETWORK, A, B
+from tests.peer.mqtt_kit import NETWORK, QUICK, A, B
 from tidings.crypto.errors import ConfigError
 from tidings.peer.transports.mqtt_broker_config import (
     Bridge,
@@ -27,6 +29,7 @@ from tidings.peer.transports.mqtt_broker_config import (
     write_broker_config,
 )
 from tidings.peer.transports.mqtt_certificates import make_certificates
+from tidings.peer.transports.mqtt_client import new_client
 from tidings.peer.transports.mqtt_limits import MqttLimits
 from tidings.peer.transports.mqtt_settings import MqttSettings
 from tidings.peer.transports.mqtt_topics import Topics
@@ -234,3 +237,19 @@ def test_certificates_are_for_the_hosts_that_were_named(tmp_path):
     assert verify("-verify_hostname", "other.local") != 0
     with pytest.raises(ConfigError, match="at least one host"):
         make_certificates([], now=NOON)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_messages_that_nobody_looks_at_are_bounded_in_bytes(anyio_backend):
+    client = new_client(MqttSettings(host="broker"), QUICK, "id", "presence", None)
+    queue = client._queue
+    message = aiomqtt.Message("topic", bytes(2**20), 0, False, 1, None)
+    taken = 0
+    with pytest.raises(asyncio.QueueFull):
+        while taken < 1000:
+            queue.put_nowait(message)
+            taken += 1
+    assert taken == QUICK.max_inbox_bytes // (2**20 + 512)
+    queue.get_nowait()
+    queue.put_nowait(message)

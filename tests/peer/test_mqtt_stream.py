@@ -286,3 +286,15 @@ def test_empty_announcements_are_counted_as_memory():
     for number in range(1000):
         queue.add(Item(ItemKind.ANNOUNCEMENT, number, announced(b"x").pack()), 0.0)
     assert queue.held_bytes >= 500_000
+
+
+def test_the_delay_of_a_chunk_that_was_sent_twice_is_not_believed():
+    outflow, inflow = Outflow(SMALL), Inflow(SMALL)
+    outflow.queue(frame(b"x"))
+    chunk = outflow.next_chunk(0.0)
+    assert outflow.next_chunk(10.0) == chunk
+    inflow.take(*chunk)
+    outflow.acknowledged(state_of(inflow), 10.01)  # of which of the two?
+    outflow.queue(frame(b"y"))
+    outflow.next_chunk(11.0)
+    assert outflow.due_in(11.0) == 4 * SMALL.target_delay_s  # as if nothing were known
