@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -33,7 +34,7 @@ from .transports.limits import Limits
 
 __all__ = ["opened", "root_cause", "run_peer"]
 
-Task = Callable[[], Awaitable[None]]
+Task = Callable[[], Coroutine[Any, Any, None]]
 STOP_S = 3.0  # how long a learner that is at work when the peer is stopped is waited for
 
 

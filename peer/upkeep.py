@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class LogConfig(BaseModel):
@@ -53,6 +53,18 @@ class MetricsConfig(BaseModel):
 
     listen: Annotated[str, AfterValidator(_check_place)] | None = None
     beyond_this_machine: bool = False
+
+    @model_validator(mode="after")
+    def _stays_at_home(self) -> MetricsConfig:
+        place = self.place()
+        if place is None or self.beyond_this_machine:
+            return self
+        if not ipaddress.ip_address(place[0]).is_loopback:
+            raise ValueError(
+                f"'{self.listen}' is reached from other machines, and metrics ask for no "
+                "password; write 127.0.0.1, or beyond_this_machine = true"
+            )
+        return self
 
     def place(self) -> tuple[str, int] | None:
         """Host and port; None when metrics are off."""
