@@ -245,10 +245,8 @@ class MqttTransport:
             link.cut(f"the connection to the broker broke: {why}", tell=False)
 
     def _farewell(self) -> list[tuple[str, bytes]]:
-        return [
-            (self._topics.to(link.peer), link.bye("the other side stopped"))
-            for link in self._links.values()
-        ]
+        why = "the other side stopped"
+        return [(self._topics.to(link.peer), link.bye(why)) for link in self._links.values()]
 
     def _receive(self, topic: str, payload: bytes) -> None:
         place = self._topics.parse(topic)
