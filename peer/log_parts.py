@@ -17,6 +17,7 @@ from pathlib import Path
 
 _PART = re.compile(r"-(\d{6,})\.jsonl(\.gz)?")
 _DRAFT = ".tmp"
+_settling = threading.Lock()  # a part that was dropped must not come back compressed
 
 
 def parts_of(log: Path) -> list[Path]:
@@ -31,13 +32,14 @@ def parts_of(log: Path) -> list[Path]:
 
 def set_aside(log: Path, keep: int) -> None:
     """Make ``log`` its own newest part, and leave no more than ``keep`` parts. Raises OSError."""
-    parts = parts_of(log)
-    last = _number(log, parts[-1]) if parts else 0
-    os.replace(log, log.with_name(f"{log.stem}-{last + 1:06d}.jsonl"))
-    parts = parts_of(log)
-    for old in parts[: max(0, len(parts) - keep)]:
-        for form in {old, old.with_name(old.name.removesuffix(".gz"))}:  # a kill may leave both
-            form.unlink(missing_ok=True)
+    with _settling:
+        parts = parts_of(log)
+        last = _number(log, parts[-1]) if parts else 0
+        os.replace(log, log.with_name(f"{log.stem}-{last + 1:06d}.jsonl"))
+        parts = parts_of(log)
+        for old in parts[: max(0, len(parts) - keep)]:
+            for form in {old, old.with_name(old.name.removesuffix(".gz"))}:  # a kill leaves both
+                form.unlink(missing_ok=True)
 
 
 def compress(log: Path) -> threading.Thread | None:
@@ -63,8 +65,12 @@ def _compress(plain: list[Path], leftovers: list[Path]) -> None:
         try:
             with file.open("rb") as source, gzip.open(draft, "wb", compresslevel=6) as target:
                 shutil.copyfileobj(source, target, 1 << 16)
-            os.replace(draft, file.with_name(f"{file.name}.gz"))
-            file.unlink()
+            with _settling:
+                if file.exists():
+                    os.replace(draft, file.with_name(f"{file.name}.gz"))
+                    file.unlink()
+                else:  # it was too old to be kept meanwhile
+                    draft.unlink()
         except OSError:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)

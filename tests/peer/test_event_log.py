@@ -79,6 +79,26 @@ def test_old_parts_are_compressed_and_read_again(tmp_path: Path) -> None:
     assert numbers(tmp_path) == list(range(1000))
 
 
+def test_a_part_that_is_dropped_while_it_is_compressed_stays_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "events.jsonl"
+    log = EventLog(file)
+    write(log, 1)
+    log.close()
+    log_parts.set_aside(file, 1)
+    part = tmp_path / "events-000001.jsonl"
+    copy = log_parts.shutil.copyfileobj
+
+    def slow(*arguments: object) -> None:
+        copy(*arguments)  # type: ignore[arg-type]
+        part.unlink()  # as a rotation does meanwhile
+
+    monkeypatch.setattr(log_parts.shutil, "copyfileobj", slow)
+    log_parts._compress([part], [])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_kill_at_any_point_of_compressing_loses_and_doubles_nothing(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     log = EventLog(file)
