@@ -17,6 +17,7 @@ from ..gossip.rules import Rules
 from ..gossip.topology import Topology
 from . import doctor_machine as machine
 from .assembly import check_model
+from .broker import BrokerConfig
 from .config import PeerConfig
 from .doctor_check import Check, ok, problem, warning
 from .folder import PeerFolder
@@ -48,8 +49,11 @@ def examine(folder: PeerFolder, *, wait_s: float = NETWORK_WAIT_S) -> list[Check
         found.append(_learner(folder, config))
         found.append(_budget(folder))
     if config is not None and config.transport == "libp2p":
+        places = [place for known in config.addresses().values() for place in known]
         found.append(machine.listen(config.listen, runs=_is_running(folder)))
-        found += machine.reach(config.peers, wait_s=wait_s)
+        found += machine.reach(places, wait_s=wait_s)
+    if config is not None and config.broker is not None:
+        found.append(_broker(folder, config.broker, wait_s))
     return found
 
 
@@ -178,6 +182,25 @@ def _budget(folder: PeerFolder) -> Check:
             "nothing, or raise privacy.epsilon in peer.toml if its data may bear that",
         )
     return ok("budget", words)
+
+
+def _broker(folder: PeerFolder, config: BrokerConfig, wait_s: float) -> Check:
+    """The broker's files can be read, and something answers at its address.
+
+    Whether it takes this peer's name and password shows only when the peer runs.
+    """
+    try:
+        settings = config.settings(folder.path)
+        settings.tls_context()
+    except TidingsError as error:
+        return _said("broker", error)
+    except ImportError:
+        return problem("broker", "aiomqtt is not installed", "pip install 'tidings[mqtt]'")
+    found = machine.answers("broker", settings.host, settings.port, wait_s=wait_s)
+    if found.outcome != "ok":
+        fix = "is the broker running, and does a firewall let the port through?"
+        return warning("broker", found.found, fix)
+    return found
 
 
 def _is_running(folder: PeerFolder) -> bool:

@@ -292,17 +292,22 @@ def reach(addresses: Sequence[str], *, wait_s: float) -> list[Check]:
 
 def _reach(address: str, wait_s: float) -> Check:
     target = parse(address)
+    return answers("neighbour", target.host, target.port, wait_s=wait_s)
+
+
+def answers(name: str, host: str, port: int, *, wait_s: float) -> Check:
+    """Whether something takes a TCP connection there; the check is called ``name``."""
     before = monotonic_time()
-    name = f"/{target.kind}/{target.host}/tcp/{target.port}"
+    place = f"{host} port {port}"
     try:
-        socket.create_connection((target.host, target.port), timeout=wait_s).close()
+        socket.create_connection((host, port), timeout=wait_s).close()
     except socket.gaierror as error:
-        return warning("neighbour", f"{name}: no such host ({error.strerror})", "check the name")
+        return warning(name, f"{place}: no such host ({error.strerror})", "check the name")
     except OSError as error:
         why = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
         return warning(
-            "neighbour",
-            f"{name}: {why}",
+            name,
+            f"{place}: {why}",
             "is that peer running, and does a firewall let the port through?",
         )
-    return ok("neighbour", f"{name} answers in {(monotonic_time() - before) * 1000:.0f} ms")
+    return ok(name, f"{place} answers in {(monotonic_time() - before) * 1000:.0f} ms")

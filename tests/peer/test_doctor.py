@@ -15,6 +15,7 @@ import pytest
 from tests.peer.owner import Owner
 from tidings.crypto.accounting import PrivacyEvent
 from tidings.crypto.files import exclusive
+from tidings.crypto.identity import libp2p_peer_id
 from tidings.crypto.ledger import Ledger
 from tidings.peer import doctor_machine as machine
 from tidings.peer.admission import Admission
@@ -164,6 +165,32 @@ def test_neighbours_that_answer_and_that_do_not() -> None:
         found = machine.reach([f"/ip4/127.0.0.1/tcp/{port}" for port in ports], wait_s=1.0)
     assert [each.outcome for each in found] == ["ok", "warning"]
     assert "is that peer running" in found[1].fix
+
+
+def test_a_broker_that_answers_and_that_does_not(owner: Owner, peer: Path) -> None:
+    with socket.socket() as broker:
+        broker.bind(("127.0.0.1", 0))
+        broker.listen()
+        port = broker.getsockname()[1]
+        edit(peer, 'transport = "libp2p"', 'transport = "mqtt"')
+        text = (peer / "peer.toml").read_text()
+        text += f'\n[broker]\nurl = "mqtt://127.0.0.1:{port}"\n'
+        (peer / "peer.toml").write_text(text)
+        checks = told(owner, peer, code=0)
+        assert checks["broker"]["outcome"] == "ok"
+        assert "listen" not in checks
+    checks = told(owner, peer, code=0)
+    assert checks["broker"]["outcome"] == "warning"
+    assert "is the broker running" in checks["broker"]["fix"]
+    edit(peer, 'url = "', 'password_file = "none"\nurl = "')
+    assert problems(told(owner, peer, code=2)) == ["broker"]
+
+
+def test_a_neighbour_without_an_address_is_not_called(owner: Owner, peer: Path) -> None:
+    from_bob = PeerFolder.open(owner.folder / "bob").identity()
+    known = f'"/p2p/{libp2p_peer_id(from_bob.verify_key)}"'
+    edit(peer, "peers = []", f"peers = [{known}]")
+    assert told(owner, peer, code=0)["neighbours"]["outcome"] == "warning"
 
 
 def test_no_addresses_is_a_warning(owner: Owner, peer: Path) -> None:
