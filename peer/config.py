@@ -15,6 +15,7 @@ from ..gossip.rules import Rules
 from .broker import BrokerConfig
 from .learners.base import TrainingPlan
 from .learners.spec import LearnerConfig
+from .sleep import SleepConfig
 from .transports.addresses import parse
 from .upkeep import LogConfig, MetricsConfig
 
@@ -90,6 +91,7 @@ class PeerConfig(BaseModel):
     learner: LearnerConfig
     training: TrainingPlan = TrainingPlan()
     privacy: PrivacySettings = PrivacySettings()
+    sleep: SleepConfig = SleepConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
     seed: int | None = Field(default=None, ge=0)

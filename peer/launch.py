@@ -85,15 +85,20 @@ def opened(
                 ledger=ledger,
                 entropy=os.urandom,
             )
-            link = transport(state) if transport else _transport_of(config, state, folder.path)
-            link.seek(config.addresses())
+
+            def make_transport() -> Transport:
+                link = transport(state) if transport else _transport_of(config, state, folder.path)
+                link.seek(config.addresses())
+                return link
+
             node = Node(
                 name=config.name,
                 state=state,
                 trainer=trainer,
                 store=store,
                 log=log,
-                transport=link,
+                transport=make_transport,
+                sleep=config.sleep,
                 watch=watch,
             )
             try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -25,6 +26,7 @@ from ..gossip.events import Event
 from ..gossip.state import State
 from .clock import monotonic_time, wall_time
 from .event_log import EventLog
+from .sleep import NEVER, SleepConfig
 from .store import Store
 from .training import Trainer
 from .transports import base
@@ -58,7 +60,8 @@ class Node:
         trainer: Trainer,
         store: Store,
         log: EventLog,
-        transport: Transport,
+        transport: Callable[[], Transport],
+        sleep: SleepConfig = NEVER,
         watch: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.name = name
@@ -66,7 +69,12 @@ class Node:
         self._trainer = trainer
         self._store = store
         self._log = log
-        self.transport = transport
+        self._make_transport = transport
+        self.transport = transport()
+        self._sleep = sleep
+        self._tired = False  # the rounds between two sleeps are done
+        self._radio: anyio.CancelScope  # of the transport's task
+        self._silent: anyio.Event  # the transport's task has ended
         self._watch = watch
         self._timers: dict[str, float] = {}
         self._outboxes: dict[bytes, MemoryObjectSendStream[bytes]] = {}
@@ -84,20 +92,25 @@ class Node:
         self._core = anyio.CapacityLimiter(1)  # a thread of its own, whoever trains
         try:
             async with anyio.create_task_group() as tasks:
-                addresses = await tasks.start(
-                    self.transport.run, partial(self._deliver, tasks, send)
-                )
+                deliver = partial(self._deliver, tasks, send)
+                addresses = await tasks.start(self._listen, deliver)
                 tasks.start_soon(self._work, work, send)
                 task_status.started(addresses)
-                await self._loop(inbox, jobs)
+                await self._take(fx.Started(), jobs)
+                while True:
+                    await self._loop(inbox, jobs)
+                    await self._fall_silent(inbox, jobs)
+                    await anyio.sleep(self._sleep.for_s)
+                    self.transport = self._make_transport()
+                    await tasks.start(self._listen, deliver)
         except BaseExceptionGroup as group:
             raise root_cause(group) from None
 
     async def _loop(
         self, inbox: MemoryObjectReceiveStream[fx.Input], jobs: MemoryObjectSendStream[Job]
     ) -> None:
-        await self._take(fx.Started(), jobs)
-        while True:
+        """Handle what happens, until it is time to sleep."""
+        while not self._tired:
             event: fx.Input | None = None
             with anyio.move_on_after(self._next_timer()):
                 event = await inbox.receive()
@@ -105,6 +118,31 @@ class Node:
                 await self._take(event, jobs)
             for timer in self._due_timers():
                 await self._take(fx.TimerFired(timer=timer), jobs)
+
+    # -- sleep -----------------------------------------------------------------------------
+
+    async def _listen(self, deliver: base.Deliver, *, task_status: TaskStatus[list[str]]) -> None:
+        self._radio, self._silent = anyio.CancelScope(), anyio.Event()
+        try:
+            with self._radio:
+                await self.transport.run(deliver, task_status=task_status)
+        finally:
+            self._silent.set()
+
+    async def _fall_silent(
+        self, inbox: MemoryObjectReceiveStream[fx.Input], jobs: MemoryObjectSendStream[Job]
+    ) -> None:
+        """End the transport; the core hears that all links are gone. Training goes on."""
+        self._tired = False
+        self._radio.cancel()
+        await self._silent.wait()
+        with suppress(anyio.WouldBlock):
+            while True:  # what came before the silence comes before it for the core as well
+                await self._take(inbox.receive_nowait(), jobs)
+        for link in sorted(self.state.up):
+            self._close_outbox(link)
+            await self._take(fx.NeighbourDown(link=link, why="asleep"), jobs)
+        self._tired = False
 
     # -- inputs ----------------------------------------------------------------------------
 
@@ -161,6 +199,7 @@ class Node:
                 case fx.Record():
                     self._log.write(effect.event, time=wall_time(), peer=self.name)
                     self._watch(effect.event)
+                    self._tired |= self._sleep.is_due(effect.event)
                 case fx.Send():
                     await self._post((effect.to,), bytes(effect.frame))
                 case fx.Broadcast():

@@ -120,7 +120,7 @@ async def test_a_peer_that_is_stopped_and_run_again_carries_on(tmp_path: Path) -
     async with street.running():
         await street.until(lambda: street.nodes[0].state.round == 4)
     again = Street(folders, MemoryHub())
-    assert again.nodes[0].state.round >= 4
+    assert again.nodes[0].state.round >= 3  # round 4 had begun, and may not have been stored yet
     reached = [node.state.own.sequence for node in again.nodes]
     async with again.running():
         await again.until_finished()
