@@ -34,7 +34,7 @@ async def embedded_broker(port: int = 0) -> AsyncIterator[MqttSettings]:
         raise ConfigError(
             "a broker of its own needs a package that is not installed",
             where="transport",
-            fix="pip install 'tidings[mqtt]', or name a broker",
+            fix="pip install 'tidings[broker]', or name a broker",
         ) from None
     for name in _LOGGERS:  # each connection and each packet is worth a line to them
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -84,7 +84,7 @@ class Mosquitto:
     def __post_init__(self) -> None:
         program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
-            pytest.skip("mosquitto is not installed")
+            pytest.fail("mosquitto is not installed: run tools/setup-broker")
         self.program = program
         plan = BrokerPlan(
             network_id=NETWORK,
