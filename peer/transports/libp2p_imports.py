@@ -30,8 +30,13 @@ try:
     from libp2p.security.noise.transport import Transport as NoiseTransport
     from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
     from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+    from libp2p.stream_muxer.yamux.yamux import (
+        DEFAULT_WINDOW_SIZE,
+        TYPE_DATA,
+        YAMUX_HEADER_FORMAT,
+        Yamux,
+    )
     from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-    from libp2p.stream_muxer.yamux.yamux import Yamux
     from libp2p.transport.exceptions import OpenConnectionError
     from libp2p.transport.tcp.tcp import TCP
     from libp2p.transport.upgrader import TransportUpgrader
@@ -42,10 +47,13 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    "DEFAULT_WINDOW_SIZE",
     "ID",
     "NOISE",
     "TCP",
+    "TYPE_DATA",
     "YAMUX",
+    "YAMUX_HEADER_FORMAT",
     "BasicHost",
     "ConnectionConfig",
     "HandshakeFailure",

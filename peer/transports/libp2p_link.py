@@ -9,6 +9,7 @@ Whatever goes wrong ends in ``cut``, which closes the socket at once.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +19,13 @@ import trio
 from ...crypto.errors import OverLong, TransportError
 from .base import Deliver, Frame, LinkDown, LinkUp
 from .framing import HEADER_BYTES, FrameParser, header
-from .limits import Limits
+from .libp2p_imports import DEFAULT_WINDOW_SIZE, TYPE_DATA, YAMUX_HEADER_FORMAT
+from .limits import MIB, Limits
 
 _CHUNK_BYTES = 256 * 1024  # the most that one read takes, and that small frames are joined up to
-_CREDIT_BYTES = 64 * 1024  # a quarter of the window of yamux
+_WINDOW_BYTES = MIB  # what may be under way on a link; yamux begins with a quarter of it
+_CREDIT_BYTES = _WINDOW_BYTES // 4
+_PIECE_BYTES = 65_535 - 16 - 12  # of a message of Noise without its tag and the header of yamux
 
 
 class _Inflow:
@@ -33,17 +37,50 @@ class _Inflow:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._owed_bytes = 0
+        self._owed_bytes = _WINDOW_BYTES - DEFAULT_WINDOW_SIZE
 
     async def read(self) -> bytes:
         """The next bytes; b"" or an exception at the end."""
-        data: bytes = await self._stream.conn.read_stream(self._stream.stream_id, _CHUNK_BYTES)
-        self._owed_bytes += len(data)
         if self._owed_bytes >= _CREDIT_BYTES:
             credit, self._owed_bytes = self._owed_bytes, 0
             self._stream.recv_window += credit
             await self._stream.send_window_update(credit)
+        data: bytes = await self._stream.conn.read_stream(self._stream.stream_id, _CHUNK_BYTES)
+        self._owed_bytes += len(data)
         return data
+
+
+class _Outflow:
+    """Writes to a yamux stream, in pieces that fill one message of Noise each.
+
+    ``YamuxStream.write`` looks only every 10 ms whether there is credit again, which is most of
+    the time that a transfer on a fast line takes, and fills a message and a bit.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def write(self, data: bytes) -> None:
+        """Write it all; ``TransportError`` when the stream was closed. There is one writer."""
+        stream, rest = self._stream, memoryview(data)
+        while rest:
+            size = min(stream.send_window, _PIECE_BYTES, len(rest))
+            if size <= 0:
+                await self._credit()
+                continue
+            stream.send_window -= size
+            head = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_DATA, 0, stream.stream_id, size)
+            await stream.conn._write_frame(b"".join((head, rest[:size])))
+            rest = rest[size:]
+
+    async def _credit(self) -> None:
+        """Wait until the other side lets more be sent; the caller has a deadline."""
+        wait_s = 0.0002
+        while self._stream.send_window <= 0:
+            if self._stream.closed:
+                raise TransportError("the stream was closed")
+            await trio.sleep(wait_s)
+            wait_s = min(2 * wait_s, 0.01)
 
 
 class Link:
@@ -60,6 +97,7 @@ class Link:
         self.peer = peer
         self.gone = trio.Event()  # LinkDown was delivered
         self._stream = stream
+        self._outflow = _Outflow(stream)
         self._abort = abort
         self._deliver = deliver
         self._limits = limits
@@ -157,7 +195,7 @@ class Link:
                     continue
                 data, frame_bytes = self._next_write()
                 with trio.move_on_after(self._limits.send_deadline_s(len(data))) as scope:
-                    await self._stream.write(data)
+                    await self._outflow.write(data)
                 if scope.cancelled_caught:
                     self.cut(f"sending {len(data)} bytes took too long")
                 self._idle = False

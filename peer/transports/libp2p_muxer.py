@@ -30,7 +30,7 @@ _BRIEF_BYTES = 1024  # the names of protocols that are exchanged before a stream
 class BoundedYamux(Yamux):  # type: ignore[misc]
     """A connection that is cut when too much lies unread on it, over all its streams.
 
-    A link reads all the time, and a sender that keeps to its window has at most 256 KiB under way.
+    A link reads all the time, and a sender that keeps to its window has at most 1 MiB under way.
     """
 
     def __init__(self, secured_conn: Any, peer_id: Any, is_initiator: bool) -> None:
