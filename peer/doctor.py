@@ -40,8 +40,7 @@ def examine(folder: PeerFolder, *, wait_s: float = NETWORK_WAIT_S) -> list[Check
     found += machine.software(config)
     found.append(machine.clock(folder.path))
     found += machine.disk(folder.path, need_bytes=machine.disk_need(parameters, neighbours))
-    torch = config is not None and config.learner.kind == "torch"
-    found.append(machine.memory(machine.memory_need(parameters, neighbours, torch=torch)))
+    found.append(machine.memory(machine.memory_need(parameters, neighbours, config)))
     found.append(_key(folder))
     found.append(_membership(folder))
     found.append(_ledger(folder))

@@ -188,12 +188,16 @@ def open_to_others(file: Path) -> bool:
 # -- memory ------------------------------------------------------------------------------------
 
 
-def memory_need(parameters: int, neighbours: int, *, torch: bool) -> int:
+def memory_need(parameters: int, neighbours: int, config: PeerConfig | None) -> int:
     """Bytes that a running peer may take: the libraries (benchmarks/footprint.py), and vectors.
 
     A message on its way in or out is a few copies of the model more.
     """
-    libraries = 350 * MB if torch else 110 * MB
+    libraries = 70 * MB
+    if config is not None:
+        libraries += 55 * MB if config.transport == "libp2p" else 0
+        libraries += 80 * MB if config.privacy.mode == "record" else 0
+        libraries += 210 * MB if config.learner.kind == "torch" else 0
     return libraries + 4 * parameters * (neighbours + 12)
 
 

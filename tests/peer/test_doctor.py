@@ -268,10 +268,17 @@ def test_memory_is_what_the_machine_has_and_its_control_group_allows(tmp_path: P
     assert machine.available_memory(tmp_path / "none") is None
 
 
-def test_memory_grows_with_the_model_and_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = machine.memory_need(10, 4, torch=False)
-    assert small < machine.memory_need(10, 4, torch=True)
-    assert machine.memory_need(10**6, 4, torch=False) > small + 4 * 10**6 * 5
+def test_memory_grows_with_the_model_and_with_the_libraries(
+    owner: Owner, peer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PeerFolder.open(peer).config()
+    small = machine.memory_need(10, 4, config)
+    torch = config.learner.model_copy(update={"kind": "torch"})
+    record = config.privacy.model_copy(update={"mode": "record"})
+    for change in ({"learner": torch}, {"privacy": record}):
+        assert machine.memory_need(10, 4, config.model_copy(update=change)) > small
+    assert machine.memory_need(10, 4, config.model_copy(update={"transport": "mqtt"})) < small
+    assert machine.memory_need(10**6, 4, config) > small + 4 * 10**6 * 5
     monkeypatch.setattr(machine, "available_memory", lambda: small - 1)
     assert machine.memory(small).outcome == "warning"
     monkeypatch.setattr(machine, "available_memory", lambda: None)
