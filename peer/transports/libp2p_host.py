@@ -58,18 +58,22 @@ class MembersOnlyNoise(NoiseTransport):  # type: ignore[misc]
 
     This is before a multiplexer or a stream exists, so a stranger reaches no other code. Two
     peers that dial each other at once would make two connections; so the smaller key dials, and
-    a connection from a larger one is refused.
+    a connection from a larger one is refused, unless ``may_call`` says that this peer cannot dial.
     """
 
-    def __init__(self, key_pair: Any, accept: Accept) -> None:
+    def __init__(self, key_pair: Any, accept: Accept, may_call: Accept) -> None:
         super().__init__(key_pair, noise_privkey=create_noise_key_pair().private_key)
         self._accept = accept
+        self._may_call = may_call
 
     async def secure_inbound(self, conn: Any) -> Any:
         """Shake hands as the side that was dialled."""
         session = await super().secure_inbound(conn)
-        smaller = session.get_remote_peer().to_bytes() < self.local_peer.to_bytes()
-        return await self._admit(session, conn, smaller)
+        other = session.get_remote_peer()
+        key = verify_key_of(other)
+        smaller = other.to_bytes() < self.local_peer.to_bytes()
+        called = smaller or (key is not None and self._may_call(key))
+        return await self._admit(session, conn, called)
 
     async def secure_outbound(self, conn: Any, peer_id: ID) -> Any:
         """Shake hands as the side that dials."""
@@ -145,12 +149,14 @@ async def open_host(
     seed: bytes,
     bound: Mapping[str, trio.SocketListener],
     accept: Accept,
+    may_call: Accept,
     limits: Limits,
     handlers: Mapping[str, StreamHandler],
 ) -> AsyncIterator[GuardedHost]:
     """Run a host for the Ed25519 ``seed`` on sockets from ``bind`` until the block is left.
 
-    ``handlers`` maps protocol ids to what answers a stream of that protocol; there are no others.
+    ``may_call`` says of which larger keys a connection is taken. ``handlers`` maps protocol ids to
+    what answers a stream of that protocol; there are no others.
     On leaving, all connections are cut.
     """
     key_pair = create_new_key_pair(seed)
@@ -158,7 +164,7 @@ async def open_host(
     tcp = ExclusiveTcp(bound, limits)
     peerstore = PeerStore()
     peerstore.add_key_pair(identifier, key_pair)
-    upgrader = TransportUpgrader({NOISE: MembersOnlyNoise(key_pair, accept)}, {})
+    upgrader = TransportUpgrader({NOISE: MembersOnlyNoise(key_pair, accept, may_call)}, {})
     upgrader.muxer_multistream = BoundedMuxer()
     swarm = SlotReturningSwarm(
         identifier,

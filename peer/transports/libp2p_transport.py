@@ -1,8 +1,9 @@
 """Links over libp2p: TCP, Noise, yamux, and one stream for each link.
 
 Of two peers the one with the smaller verify key dials, so both need not dial and never make two
-connections; both must seek each other. Other programs that speak libp2p can take part with the
-protocol named below and the frames of ``framing.py``.
+connections; both must seek each other. Only to bootstrap peers a larger key dials as well, and a
+bootstrap peer with a smaller key admits it when it has no address to dial itself. Other programs
+that speak libp2p can take part with the protocol named below and the frames of ``framing.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,12 +19,15 @@ import anyio
 import trio
 from anyio.abc import TaskStatus
 
-from ...crypto.errors import TransportError
+from ...crypto.errors import Malformed, TransportError
+from ...crypto.identity import peer_id_to_verify_key
 from .addresses import parse
 from .base import Accept, Backend, Deliver
+from .discovery import Discovery
 from .libp2p_host import abort, open_host, peer_id, verify_key_of
 from .libp2p_imports import Multiaddr, MultiselectCommunicator, create_new_key_pair
 from .libp2p_link import Link
+from .libp2p_mdns import MOST_ADDRESSES, check_dialable, mdns
 from .libp2p_muxer import Brief
 from .libp2p_tcp import bind
 from .limits import Limits
@@ -32,12 +37,28 @@ logger = logging.getLogger(__name__)
 PROTOCOL = "/tidings/frames/1.0.0"
 
 
+def _by_key(addresses: Sequence[str]) -> dict[bytes, tuple[str, ...]]:
+    """Addresses under the verify keys that they name."""
+    known: dict[bytes, tuple[str, ...]] = {}
+    for address in addresses:
+        try:
+            key = peer_id_to_verify_key(parse(address).peer_id or "")
+        except Malformed:
+            raise TransportError(
+                "the address does not say whose it is",
+                where=address,
+                fix="add /p2p/ and the peer id",
+            ) from None
+        known[key] = (*known.get(key, ()), address)
+    return known
+
+
 class Libp2pTransport:
     """A transport for the identity with this Ed25519 ``seed``, listening on ``listen``.
 
     ``listen`` is like ``/ip4/127.0.0.1/tcp/4001``; port 0 takes any that is free. ``entropy``
-    gives random bytes for the jitter of the back-off. Raises ``TransportError`` when the address
-    is not one.
+    gives random bytes for the jitter of the back-off and for the name in mDNS. Raises
+    ``TransportError`` when an address is not one.
     """
 
     def __init__(
@@ -47,6 +68,7 @@ class Libp2pTransport:
         accept: Accept,
         limits: Limits | None = None,
         *,
+        discovery: Discovery | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._seed = seed
@@ -55,8 +77,11 @@ class Libp2pTransport:
         self._limits = limits or Limits()
         self._entropy = entropy
         self._own_key: bytes = create_new_key_pair(seed).public_key.to_bytes()
+        self._mdns = discovery is not None and discovery.mdns
+        self._bootstrap = _by_key(discovery.bootstrap if discovery else ())
+        self._found: dict[bytes, tuple[str, ...]] = {}  # by mDNS; members only
         self._links: dict[bytes, Link] = {}
-        self._sought: dict[bytes, tuple[str, ...]] = {}
+        self._sought = dict(self._bootstrap)
         self._keepers: dict[bytes, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._host: Any = None
@@ -79,16 +104,23 @@ class Libp2pTransport:
         use or the address is not of this machine.
         """
         self._deliver = deliver
+        if self._mdns:
+            check_dialable(self._listen)
         bound = await bind(self._listen)
         handlers = {PROTOCOL: self._answer}
         async with (
-            open_host(self._seed, bound, self._admits, self._limits, handlers) as self._host,
+            open_host(
+                self._seed, bound, self._admits, self._may_call, self._limits, handlers
+            ) as self._host,
             trio.open_nursery() as self._nursery,
         ):
             own = peer_id(self._own_key).to_base58()
-            task_status.started([f"{address}/p2p/{own}" for address in bound])
-            self._seek_all()
-            await trio.sleep_forever()
+            addresses = [f"{address}/p2p/{own}" for address in bound]
+            announcing = mdns(addresses, self._entropy(16).hex(), self._hear)
+            async with announcing if self._mdns else nullcontext():
+                task_status.started(addresses)
+                self._seek_all()
+                await trio.sleep_forever()
 
     async def send(self, peer: bytes, frame: bytes) -> None:
         """Queue a frame for ``peer``; see ``Transport.send``."""
@@ -109,6 +141,8 @@ class Libp2pTransport:
                         fix=f"the peer meant is {peer_id(peer).to_base58()}",
                     )
         self._sought = {peer: tuple(addresses) for peer, addresses in peers.items()}
+        for peer, addresses in self._bootstrap.items():
+            self._sought[peer] = (*self._sought.get(peer, ()), *addresses)
         self._seek_all()
 
     async def disconnect(self, peer: bytes, why: str) -> None:
@@ -121,6 +155,20 @@ class Libp2pTransport:
     def _admits(self, key: bytes) -> bool:
         return key != self._own_key and self._accept(key)
 
+    def _may_call(self, key: bytes) -> bool:
+        """Whether a larger key may dial this peer: when this peer could not dial it."""
+        return not self._where(key)
+
+    def _where(self, peer: bytes) -> tuple[str, ...]:
+        """Where a peer may be dialled: as was configured, and if nothing was, as was heard."""
+        return self._sought.get(peer) or (self._found.get(peer, ()) if peer in self._sought else ())
+
+    def _hear(self, peer: bytes, addresses: tuple[str, ...]) -> None:
+        # kept beside the older ones: anybody on the network may announce what is not so
+        if self._admits(peer):
+            known = dict.fromkeys((*addresses, *self._found.get(peer, ())))
+            self._found[peer] = tuple(known)[:MOST_ADDRESSES]
+
     def _seek_all(self) -> None:
         """Have one task for each peer to dial, and none for others."""
         if self._nursery is None:
@@ -128,7 +176,7 @@ class Libp2pTransport:
         for peer in self._keepers.keys() - self._sought.keys():
             self._keepers.pop(peer).cancel()
         for peer in self._sought.keys() - self._keepers.keys():
-            if self._own_key < peer:
+            if self._own_key < peer or peer in self._bootstrap:
                 self._keepers[peer] = scope = trio.CancelScope()
                 self._nursery.start_soon(self._keep, peer, scope)
 
@@ -153,7 +201,7 @@ class Libp2pTransport:
 
     async def _dial(self, peer: bytes) -> Link | None:
         """Try the peer's addresses one after another."""
-        for address in self._sought[peer]:
+        for address in self._where(peer):
             with trio.move_on_after(self._limits.dial_s):
                 link = await self._open(peer, address)
                 if link is not None:
@@ -183,7 +231,8 @@ class Libp2pTransport:
     async def _answer(self, stream: Any) -> None:
         """Take a stream that a smaller peer opened as its link to this one."""
         peer = verify_key_of(stream.muxed_conn.peer_id)
-        if peer is None or self._own_key < peer or not self._admits(peer):
+        called = peer is not None and (peer < self._own_key or self._may_call(peer))
+        if peer is None or not called or not self._admits(peer):
             await stream.reset()
             return
         stream.muxed_conn.in_use.set()

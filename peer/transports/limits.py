@@ -21,7 +21,7 @@ class Limits:
     max_frame_bytes: int = 64 * MIB
     max_buffered_bytes: int = 96 * MIB  # received on a link and not yet taken by the driver
     max_queued_bytes: int = 96 * MIB  # handed over for sending and not yet sent, on a link
-    max_unread_bytes: int = 2 * MIB  # on a connection, over all its streams, not yet read by the link
+    max_unread_bytes: int = 2 * MIB  # on a connection, over all its streams, not yet read
     max_streams: int = 16  # opened by the other side and not yet answered, on a connection
     max_connections: int = 256  # that have finished the handshake
     max_handshakes: int = 64  # inbound connections that have not; the oldest makes room

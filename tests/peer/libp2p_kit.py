@@ -41,6 +41,10 @@ def everybody(key: bytes) -> bool:
     return True
 
 
+def nobody(key: bytes) -> bool:
+    return False
+
+
 @dataclass
 class Peer:
     transport: Libp2pTransport
@@ -105,7 +109,7 @@ async def running(
 async def bare_host(seed: bytes, limits: Limits = QUICK, handlers=None):
     """A libp2p host that may do what a ``Libp2pTransport`` does not."""
     bound = await bind(parse(LOOPBACK))
-    async with open_host(seed, bound, everybody, limits, handlers or {}) as host:
+    async with open_host(seed, bound, everybody, nobody, limits, handlers or {}) as host:
         yield host
 
 

@@ -376,6 +376,7 @@ async def test_trap_12_two_peers_that_seek_each_other_make_one_connection():
 
 async def test_trap_12_a_larger_key_that_dials_is_refused():
     async with running(SMALL) as (a,), bare_host(LARGE) as host:
+        a.transport.seek({key_of(LARGE): ["/ip4/127.0.0.1/tcp/1"]})  # so a knows where to dial
         connected = False
         with suppress(SwarmException, MultiselectClientError), trio.fail_after(3):
             connection = await dial(host, a)
