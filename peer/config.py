@@ -15,6 +15,7 @@ from ..gossip.rules import Rules
 from .broker import BrokerConfig
 from .learners.base import TrainingPlan
 from .learners.spec import LearnerConfig
+from .link_settings import DiscoveryConfig, LimitsConfig
 from .sleep import SleepConfig
 from .transports.addresses import parse
 from .upkeep import LogConfig, MetricsConfig
@@ -88,6 +89,8 @@ class PeerConfig(BaseModel):
     listen: Annotated[str, AfterValidator(_check_listen)] = "/ip4/127.0.0.1/tcp/0"
     peers: tuple[Annotated[str, AfterValidator(_check_peer)], ...] = ()
     broker: BrokerConfig | None = None
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    limits: LimitsConfig = LimitsConfig()
     learner: LearnerConfig
     training: TrainingPlan = TrainingPlan()
     privacy: PrivacySettings = PrivacySettings()
@@ -106,6 +109,18 @@ class PeerConfig(BaseModel):
             if not address.startswith(_NO_ADDRESS):
                 places.append(address)
         return known
+
+    @model_validator(mode="after")
+    def _discovery_is_possible(self) -> PeerConfig:
+        for address in self.discovery.bootstrap:
+            if _check_peer(address).startswith(_NO_ADDRESS):
+                raise ValueError(f"'{address}' in discovery.bootstrap says whose, but not where")
+        if self.discovery.mdns and parse(self.listen).host in {"0.0.0.0", "::"}:
+            raise ValueError(
+                f"others cannot dial '{self.listen}', which discovery.mdns would announce; "
+                "listen on one address of this machine"
+            )
+        return self
 
     @model_validator(mode="after")
     def _broker_is_named(self) -> PeerConfig:

@@ -30,7 +30,6 @@ from .node import Node, root_cause
 from .status import status_of
 from .store import Store
 from .transports.base import Transport
-from .transports.limits import Limits
 
 __all__ = ["opened", "root_cause", "run_peer"]
 
@@ -124,13 +123,13 @@ def _transport_of(config: PeerConfig, state: State, folder: Path) -> Transport:
             where="transport",
             fix="pip install 'tidings[libp2p]'",
         ) from error
-    longest = state.me.rules.max_frame_bytes
-    limits = Limits(
-        max_frame_bytes=longest,
-        max_buffered_bytes=longest + longest // 2,
-        max_queued_bytes=longest + longest // 2,
+    return Libp2pTransport(
+        state.me.identity.seed,
+        config.listen,
+        state.may_link,
+        config.limits.limits(state.me.rules.max_frame_bytes),
+        discovery=config.discovery.discovery(),
     )
-    return Libp2pTransport(state.me.identity.seed, config.listen, state.may_link, limits)
 
 
 def _mqtt_of(config: PeerConfig, state: State, folder: Path) -> Transport:

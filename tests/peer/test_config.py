@@ -13,6 +13,8 @@ from tidings.crypto.errors import ConfigError
 from tidings.crypto.identity import Identity, libp2p_peer_id
 from tidings.peer.config import NetworkConfig, PeerConfig
 from tidings.peer.settings_files import check_settings, parse_toml, to_toml
+from tidings.peer.transports.discovery import Discovery
+from tidings.peer.transports.limits import Limits
 
 LEARNER = {"kind": "softmax", "features": 4, "classes": 2}
 ADA, BOB = (Identity.from_seed(bytes([n]) * 32).verify_key for n in (1, 2))
@@ -70,6 +72,13 @@ def test_several_addresses_of_one_peer_keep_their_order() -> None:
         ({"privacy": {"mode": "recrod"}}, "did you mean 'record'?"),
         ({"training": {"local_step": 5}}, "training.local_step: unknown key; did you mean"),
         ({"learner": {"kind": "softmax"}}, "needs 'features' and 'classes'"),
+        ({"discovery": {"mdsn": True}}, "did you mean"),
+        ({"discovery": {"bootstrap": ["/ip4/192.0.2.7/tcp/1"]}}, "does not say whose address"),
+        ({"discovery": {"bootstrap": [f"/p2p/{libp2p_peer_id(ADA)}"]}}, "but not where"),
+        ({"discovery": {"mdns": True}, "listen": "/ip4/0.0.0.0/tcp/1"}, "others cannot dial"),
+        ({"limits": {"max_handshakes": 0}}, "limits.max_handshakes"),
+        ({"limits": {"silence_s": 1.5}}, "at least two heartbeats"),
+        ({"limits": {"backoff_max_s": 0.1}}, "at least backoff_min_s"),
         ({"seed": -1}, "seed: expected at least 0, found -1"),
     ],
 )
@@ -86,8 +95,26 @@ def test_the_defaults_are_private_and_local() -> None:
     assert config.addresses() == {}
 
 
+def test_what_limits_and_discovery_say_reaches_the_transport() -> None:
+    config = peer(
+        limits={"max_connections": 8, "silence_s": 9.0},
+        discovery={"mdns": True, "bootstrap": [at(ADA)]},
+    )
+    limits = config.limits.limits(1000)
+    assert (limits.max_connections, limits.silence_s, limits.max_frame_bytes) == (8, 9.0, 1000)
+    assert limits.max_buffered_bytes == limits.max_queued_bytes == 1500
+    assert config.discovery.discovery() == Discovery(mdns=True, bootstrap=(at(ADA),))
+    assert peer().discovery.discovery() == Discovery()
+    assert peer().limits.limits(Limits().max_frame_bytes) == Limits()
+
+
 def test_a_configuration_reads_back_equal() -> None:
-    config = peer(peers=[at(ADA)], seed=3, privacy={"mode": "peer", "epsilon": 2.0})
+    config = peer(
+        peers=[at(ADA)],
+        seed=3,
+        discovery={"bootstrap": [at(BOB)]},
+        privacy={"mode": "peer", "epsilon": 2.0},
+    )
     assert check_settings(PeerConfig, parse_toml(to_toml(config), where="t"), where="t") == config
 
 
