@@ -97,7 +97,7 @@ class Metrics:
             if known:
                 lines += [f"# HELP tidings_{name} {words}", f"# TYPE tidings_{name} {kind}"]
                 lines += [
-                    f"tidings_{name}{_labels(labels)} {value:.17g}" for labels, value in known
+                    f"tidings_{name}{_labels(labels)} {_number(value)}" for labels, value in known
                 ]
         memory = _resident_bytes()
         if memory is not None:
@@ -220,6 +220,10 @@ def _labels(labels: Labels) -> str:
     if not labels:
         return ""
     return "{" + ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items()) + "}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _escaped(text: str) -> str:
