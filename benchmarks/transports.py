@@ -46,9 +46,9 @@ from tidings.gossip.events import Event
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened
 from tidings.peer.transports.base import Delivery, Frame, LinkUp
-from tidings.peer.transports.libp2p_transport import Libp2pTransport
+from tidings.peer.transports.libp2p.transport import Libp2pTransport
 from tidings.peer.transports.limits import Limits
-from tidings.peer.transports.mqtt_certificates import make_certificates
+from tidings.peer.transports.mqtt.certificates import make_certificates
 from tidings.scenarios.engines.live import prepare
 from tidings.scenarios.scenario import load_scenario
 

@@ -11,7 +11,7 @@ from ..crypto.errors import ConfigError
 from ..crypto.identity import read_secret
 
 if TYPE_CHECKING:
-    from .transports.mqtt_settings import MqttSettings
+    from .transports.mqtt.settings import MqttSettings
 
 
 class BrokerConfig(BaseModel):
@@ -36,7 +36,7 @@ class BrokerConfig(BaseModel):
 
     def settings(self, folder: Path) -> MqttSettings:
         """What the transport needs. Raises ConfigError or IdentityError."""
-        from .transports.mqtt_settings import MqttSettings
+        from .transports.mqtt.settings import MqttSettings
 
         password = None
         if self.password_file is not None:

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 
 from ..crypto.files import make_folder, write_atomic
-from .transports.mqtt_broker_config import (
+from .transports.mqtt.broker_config import (
     CA_CERTIFICATE,
     BrokerPlan,
     broker_config,
     new_passwords,
     write_broker_config,
 )
-from .transports.mqtt_certificates import make_certificates
+from .transports.mqtt.certificates import make_certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,7 @@ def _transport_of(config: PeerConfig, state: State, folder: Path) -> Transport:
             fix='use transport = "libp2p" or "mqtt"',
         )
     try:
-        from .transports.libp2p_transport import Libp2pTransport
+        from .transports.libp2p.transport import Libp2pTransport
     except ImportError as error:
         raise ConfigError(
             "transport 'libp2p' needs a package that is not installed",
@@ -135,8 +135,8 @@ def _transport_of(config: PeerConfig, state: State, folder: Path) -> Transport:
 def _mqtt_of(config: PeerConfig, state: State, folder: Path) -> Transport:
     assert config.broker is not None  # checked when the file was read
     try:
-        from .transports.mqtt_limits import MqttLimits
-        from .transports.mqtt_transport import MqttTransport
+        from .transports.mqtt.limits import MqttLimits
+        from .transports.mqtt.transport import MqttTransport
     except ImportError as error:
         raise ConfigError(
             "transport 'mqtt' needs a package that is not installed",

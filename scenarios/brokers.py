@@ -55,7 +55,7 @@ class EmbeddedBroker:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Raises TransportError when the port is in use, ConfigError without amqtt."""
-        from ..peer.transports.mqtt_broker import embedded_broker
+        from ..peer.transports.mqtt.broker import embedded_broker
 
         with (
             start_blocking_portal("asyncio") as portal,

@@ -16,10 +16,10 @@ from nacl.signing import SigningKey
 
 from tidings.peer.transports.addresses import parse
 from tidings.peer.transports.base import Delivery, Frame, LinkDown, LinkUp
-from tidings.peer.transports.libp2p_host import open_host, peer_id
-from tidings.peer.transports.libp2p_imports import Multiaddr, MultiselectCommunicator
-from tidings.peer.transports.libp2p_tcp import bind
-from tidings.peer.transports.libp2p_transport import PROTOCOL, Libp2pTransport
+from tidings.peer.transports.libp2p.host import open_host, peer_id
+from tidings.peer.transports.libp2p.imports import Multiaddr, MultiselectCommunicator
+from tidings.peer.transports.libp2p.tcp import bind
+from tidings.peer.transports.libp2p.transport import PROTOCOL, Libp2pTransport
 from tidings.peer.transports.limits import Limits
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"

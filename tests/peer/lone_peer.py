@@ -15,7 +15,7 @@ import trio
 
 from tidings.crypto.errors import TransportError
 from tidings.peer.transports.base import Delivery, Frame, LinkUp
-from tidings.peer.transports.libp2p_transport import Libp2pTransport
+from tidings.peer.transports.libp2p.transport import Libp2pTransport
 from tidings.peer.transports.limits import Limits
 
 

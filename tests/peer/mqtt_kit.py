@@ -22,7 +22,7 @@ from tidings.crypto.errors import TransportError
 from tidings.crypto.identity import Identity
 from tidings.peer.clock import monotonic_time, wall_time
 from tidings.peer.transports.base import Delivery, Frame, LinkDown, LinkUp
-from tidings.peer.transports.mqtt_broker_config import (
+from tidings.peer.transports.mqtt.broker_config import (
     CA_CERTIFICATE,
     Bridge,
     BrokerPlan,
@@ -31,11 +31,11 @@ from tidings.peer.transports.mqtt_broker_config import (
     password_line,
     write_broker_config,
 )
-from tidings.peer.transports.mqtt_certificates import make_certificates
-from tidings.peer.transports.mqtt_client import new_client
-from tidings.peer.transports.mqtt_limits import MqttLimits
-from tidings.peer.transports.mqtt_settings import MqttSettings
-from tidings.peer.transports.mqtt_transport import MqttTransport
+from tidings.peer.transports.mqtt.certificates import make_certificates
+from tidings.peer.transports.mqtt.client import new_client
+from tidings.peer.transports.mqtt.limits import MqttLimits
+from tidings.peer.transports.mqtt.settings import MqttSettings
+from tidings.peer.transports.mqtt.transport import MqttTransport
 
 NETWORK = bytes(range(16))
 # In the order of their keys: of any two, the earlier one dials.

@@ -14,8 +14,8 @@ from tidings.crypto.errors import TransportError
 from tidings.crypto.identity import libp2p_peer_id
 from tidings.peer.transports.addresses import parse
 from tidings.peer.transports.discovery import Discovery
-from tidings.peer.transports.libp2p_mdns import announced, mdns
-from tidings.peer.transports.libp2p_transport import Libp2pTransport
+from tidings.peer.transports.libp2p.mdns import announced, mdns
+from tidings.peer.transports.libp2p.transport import Libp2pTransport
 
 
 @pytest.fixture

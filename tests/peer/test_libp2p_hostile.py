@@ -37,9 +37,9 @@ from tests.peer.libp2p_kit import (
 )
 from tidings.peer.transports.addresses import parse
 from tidings.peer.transports.framing import header
-from tidings.peer.transports.libp2p_host import abort
-from tidings.peer.transports.libp2p_imports import MultiselectCommunicator
-from tidings.peer.transports.libp2p_transport import Libp2pTransport
+from tidings.peer.transports.libp2p.host import abort
+from tidings.peer.transports.libp2p.imports import MultiselectCommunicator
+from tidings.peer.transports.libp2p.transport import Libp2pTransport
 
 MB = 1_000_000
 BOUNDS = replace(

@@ -36,10 +36,10 @@ from tidings.crypto.errors import TransportError
 from tidings.peer.transports.addresses import parse
 from tidings.peer.transports.base import Delivery, LinkDown, LinkUp
 from tidings.peer.transports.framing import header
-from tidings.peer.transports.libp2p_host import abort, peer_id
-from tidings.peer.transports.libp2p_imports import MultiselectCommunicator
-from tidings.peer.transports.libp2p_tcp import Socket
-from tidings.peer.transports.libp2p_transport import Libp2pTransport
+from tidings.peer.transports.libp2p.host import abort, peer_id
+from tidings.peer.transports.libp2p.imports import MultiselectCommunicator
+from tidings.peer.transports.libp2p.tcp import Socket
+from tidings.peer.transports.libp2p.transport import Libp2pTransport
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tidings.crypto.errors import BadSignature, Malformed, RemoteError, Tampered
 from tidings.crypto.identity import Identity
-from tidings.peer.transports.mqtt_handshake import Channel, Dial, Pair, answer, kind_of
-from tidings.peer.transports.mqtt_head import MAX_HEAD_BYTES, OPENING_BYTES, Head
-from tidings.peer.transports.mqtt_packets import Kind
+from tidings.peer.transports.mqtt.handshake import Channel, Dial, Pair, answer, kind_of
+from tidings.peer.transports.mqtt.head import MAX_HEAD_BYTES, OPENING_BYTES, Head
+from tidings.peer.transports.mqtt.packets import Kind
 
 DIALLER, ANSWERER, OTHER = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
 PAIR = Pair(network_id=bytes(16), dialler=DIALLER.verify_key, answerer=ANSWERER.verify_key)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.peer.mqtt_kit import NETWORK, QUICK, A, B
 from tidings.crypto.errors import ConfigError
-from tidings.peer.transports.mqtt_broker_config import (
+from tidings.peer.transports.mqtt.broker_config import (
     Bridge,
     BrokerPlan,
     acl,
@@ -28,12 +28,12 @@ from tidings.peer.transports.mqtt_broker_config import (
     password_line,
     write_broker_config,
 )
-from tidings.peer.transports.mqtt_certificates import make_certificates
-from tidings.peer.transports.mqtt_client import new_client
-from tidings.peer.transports.mqtt_limits import MqttLimits
-from tidings.peer.transports.mqtt_settings import MqttSettings
-from tidings.peer.transports.mqtt_topics import Topics
-from tidings.peer.transports.mqtt_warnings import Warnings
+from tidings.peer.transports.mqtt.certificates import make_certificates
+from tidings.peer.transports.mqtt.client import new_client
+from tidings.peer.transports.mqtt.limits import MqttLimits
+from tidings.peer.transports.mqtt.settings import MqttSettings
+from tidings.peer.transports.mqtt.topics import Topics
+from tidings.peer.transports.mqtt.warnings import Warnings
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.crypto.errors import Malformed, OverLong
-from tidings.peer.transports.mqtt_delivery import DeliveryQueue
-from tidings.peer.transports.mqtt_feed import (
+from tidings.peer.transports.mqtt.delivery import DeliveryQueue
+from tidings.peer.transports.mqtt.feed import (
     MAX_BROADCASTS,
     Feed,
     broadcast_digest,
     pack_piece,
 )
-from tidings.peer.transports.mqtt_limits import MIN_CHUNK_BYTES, MqttLimits
-from tidings.peer.transports.mqtt_pacing import Pacer
-from tidings.peer.transports.mqtt_packets import (
+from tidings.peer.transports.mqtt.limits import MIN_CHUNK_BYTES, MqttLimits
+from tidings.peer.transports.mqtt.pacing import Pacer
+from tidings.peer.transports.mqtt.packets import (
     Announcement,
     Item,
     ItemKind,
@@ -27,7 +27,7 @@ from tidings.peer.transports.mqtt_packets import (
     pack_chunk,
     unpack_chunk,
 )
-from tidings.peer.transports.mqtt_stream import Inflow, Outflow
+from tidings.peer.transports.mqtt.stream import Inflow, Outflow
 
 SMALL = MqttLimits(chunk_bytes=40, max_frame_bytes=2000, max_buffered_bytes=4000)
 INSTANCE = b"instance"

@@ -26,7 +26,7 @@ from tests.peer.mqtt_kit import (
 )
 from tidings.crypto.errors import ConfigError, TransportError
 from tidings.peer.transports.base import Frame, LinkUp
-from tidings.peer.transports.mqtt_broker import embedded_broker
+from tidings.peer.transports.mqtt.broker import embedded_broker
 
 pytestmark = pytest.mark.anyio
 
@@ -342,7 +342,7 @@ async def test_a_ca_file_that_is_not_there_is_said_at_once(tmp_path, broker):
 def test_the_other_transports_work_without_aiomqtt():
     code = (
         "import sys, tidings.peer.transports.base, tidings.peer.transports.memory,"
-        " tidings.peer.transports.libp2p_transport;"
+        " tidings.peer.transports.libp2p.transport;"
         "sys.exit(any(name in sys.modules for name in ('aiomqtt', 'paho', 'amqtt')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": "src"})

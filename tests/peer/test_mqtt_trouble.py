@@ -32,10 +32,10 @@ from tests.peer.mqtt_kit import (
 )
 from tidings.crypto.errors import TransportError
 from tidings.peer.transports.base import Frame
-from tidings.peer.transports.mqtt_broker_config import Bridge, acl
-from tidings.peer.transports.mqtt_packets import Kind
-from tidings.peer.transports.mqtt_settings import MqttSettings
-from tidings.peer.transports.mqtt_topics import Topics
+from tidings.peer.transports.mqtt.broker_config import Bridge, acl
+from tidings.peer.transports.mqtt.packets import Kind
+from tidings.peer.transports.mqtt.settings import MqttSettings
+from tidings.peer.transports.mqtt.topics import Topics
 
 pytestmark = pytest.mark.anyio
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 import anyio
 from anyio.abc import TaskGroup
 
-from ...crypto.identity import Entropy, Identity, short_id
-from .mqtt_handshake import Answered, Channel, Dial, Pair, answer
-from .mqtt_limits import MqttLimits
-from .mqtt_link import Link
-from .mqtt_warnings import Warnings
+from ....crypto.identity import Entropy, Identity, short_id
+from .handshake import Answered, Channel, Dial, Pair, answer
+from .limits import MqttLimits
+from .link import Link
+from .warnings import Warnings
 
 _FAILURES_TO_WARN = 3
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import trio
 
-from ...crypto.errors import OverLong, TransportError
-from .base import Deliver, Frame, LinkDown, LinkUp
-from .framing import HEADER_BYTES, FrameParser, header
-from .libp2p_imports import DEFAULT_WINDOW_SIZE, TYPE_DATA, YAMUX_HEADER_FORMAT
-from .limits import MIB, Limits
+from ....crypto.errors import OverLong, TransportError
+from ..base import Deliver, Frame, LinkDown, LinkUp
+from ..framing import HEADER_BYTES, FrameParser, header
+from ..limits import MIB, Limits
+from .imports import DEFAULT_WINDOW_SIZE, TYPE_DATA, YAMUX_HEADER_FORMAT
 
 _CHUNK_BYTES = 256 * 1024  # the most that one read takes, and that small frames are joined up to
 _WINDOW_BYTES = MIB  # what may be under way on a link; yamux begins with a quarter of it

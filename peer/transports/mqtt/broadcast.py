@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 import anyio
 
-from ...crypto.errors import TransportError
-from ...crypto.identity import Identity
-from .mqtt_feed import broadcast_digest, pack_piece
-from .mqtt_head import OPENING_BYTES, Head
-from .mqtt_limits import MqttLimits
-from .mqtt_link import Link
-from .mqtt_pacing import Pacer
-from .mqtt_packets import Announcement
-from .mqtt_publisher import Publisher
-from .mqtt_topics import Topics
+from ....crypto.errors import TransportError
+from ....crypto.identity import Identity
+from .feed import broadcast_digest, pack_piece
+from .head import OPENING_BYTES, Head
+from .limits import MqttLimits
+from .link import Link
+from .pacing import Pacer
+from .packets import Announcement
+from .publisher import Publisher
+from .topics import Topics
 
 SMALL_BYTES = 1024  # up to this size a frame for each link is less than a broadcast
 

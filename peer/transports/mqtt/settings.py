@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
-from ...crypto.errors import ConfigError
+from ....crypto.errors import ConfigError
 
 _DEFAULT_PORTS: Mapping[str, int] = MappingProxyType({"mqtt": 1883, "mqtts": 8883})
 

@@ -1,8 +1,8 @@
 """Links over an MQTT broker: no peer needs an address of its own, and the broker sees only seals.
 
 Of two peers the one with the smaller verify key dials, so both must seek each other. A link is
-made by a handshake on the two ``to`` topics (mqtt_handshake.py) and lives while heartbeats come
-(mqtt_link.py). The broker's retained presence and last will only make things faster: they wake a
+made by a handshake on the two ``to`` topics (mqtt/handshake.py) and lives while heartbeats come
+(mqtt/link.py). The broker's retained presence and last will only make things faster: they wake a
 dialler, and they tell at once that a peer is gone.
 
 All that a link was lies in the two peers. When either loses its connection to the broker, its
@@ -19,21 +19,21 @@ from types import MappingProxyType
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from ...crypto.errors import RemoteError, TransportError
-from ...crypto.identity import Entropy, Identity, short_id
-from .base import Accept, Backend, Deliver
-from .mqtt_broadcast import Broadcaster
-from .mqtt_dialling import Dialling
-from .mqtt_feed import Feed
-from .mqtt_handshake import Channel, kind_of
-from .mqtt_head import Head
-from .mqtt_limits import MqttLimits
-from .mqtt_link import Link
-from .mqtt_packets import INSTANCE_BYTES, VERSION, Kind
-from .mqtt_session import MqttSession
-from .mqtt_settings import MqttSettings
-from .mqtt_topics import Topics
-from .mqtt_warnings import Warnings
+from ....crypto.errors import RemoteError, TransportError
+from ....crypto.identity import Entropy, Identity, short_id
+from ..base import Accept, Backend, Deliver
+from .broadcast import Broadcaster
+from .dialling import Dialling
+from .feed import Feed
+from .handshake import Channel, kind_of
+from .head import Head
+from .limits import MqttLimits
+from .link import Link
+from .packets import INSTANCE_BYTES, VERSION, Kind
+from .session import MqttSession
+from .settings import MqttSettings
+from .topics import Topics
+from .warnings import Warnings
 
 logger = logging.getLogger(__name__)
 

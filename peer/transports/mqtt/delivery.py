@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from .mqtt_feed import Feed
-from .mqtt_packets import Announcement, Item, ItemKind
+from .feed import Feed
+from .packets import Announcement, Item, ItemKind
 
 _SLOT_OVERHEAD_BYTES = 512  # what an empty place costs, so that a million of them are noticed
 

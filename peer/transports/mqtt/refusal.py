@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiomqtt import MqttError
 from aiomqtt.exceptions import MqttConnectError
 
-from ...crypto.errors import TransportError
-from .mqtt_settings import MqttSettings
+from ....crypto.errors import TransportError
+from .settings import MqttSettings
 
 # Codes of MQTT 5 (and of 3.1.1): what happened, what to do.
 _REFUSED = {

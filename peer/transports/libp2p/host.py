@@ -14,8 +14,9 @@ from typing import Any
 
 import trio
 
-from .base import Accept
-from .libp2p_imports import (
+from ..base import Accept
+from ..limits import Limits
+from .imports import (
     ID,
     NOISE,
     BasicHost,
@@ -31,9 +32,8 @@ from .libp2p_imports import (
     create_new_key_pair,
     create_noise_key_pair,
 )
-from .libp2p_muxer import BoundedMuxer, BriefMultiselect
-from .libp2p_tcp import Doorstep, ExclusiveTcp
-from .limits import Limits
+from .muxer import BoundedMuxer, BriefMultiselect
+from .tcp import Doorstep, ExclusiveTcp
 
 logger = logging.getLogger(__name__)
 

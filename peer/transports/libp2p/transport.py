@@ -19,18 +19,18 @@ import anyio
 import trio
 from anyio.abc import TaskStatus
 
-from ...crypto.errors import Malformed, TransportError
-from ...crypto.identity import peer_id_to_verify_key
-from .addresses import parse
-from .base import Accept, Backend, Deliver
-from .discovery import Discovery
-from .libp2p_host import abort, open_host, peer_id, verify_key_of
-from .libp2p_imports import Multiaddr, MultiselectCommunicator, create_new_key_pair
-from .libp2p_link import Link
-from .libp2p_mdns import MOST_ADDRESSES, check_dialable, mdns
-from .libp2p_muxer import Brief
-from .libp2p_tcp import bind
-from .limits import Limits
+from ....crypto.errors import Malformed, TransportError
+from ....crypto.identity import peer_id_to_verify_key
+from ..addresses import parse
+from ..base import Accept, Backend, Deliver
+from ..discovery import Discovery
+from ..limits import Limits
+from .host import abort, open_host, peer_id, verify_key_of
+from .imports import Multiaddr, MultiselectCommunicator, create_new_key_pair
+from .link import Link
+from .mdns import MOST_ADDRESSES, check_dialable, mdns
+from .muxer import Brief
+from .tcp import bind
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from .mqtt_limits import MqttLimits
-from .mqtt_settings import MqttSettings
+from .limits import MqttLimits
+from .settings import MqttSettings
 
 _QUIET = logging.getLogger("tidings.mqtt.paho")
 _QUIET.setLevel(logging.CRITICAL)  # it warns of what is told here in other words

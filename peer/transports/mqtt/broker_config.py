@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...crypto.errors import ConfigError
-from ...crypto.files import make_folder, write_atomic
-from ...crypto.identity import Entropy
-from .limits import MIB
-from .mqtt_topics import ROOT
+from ....crypto.errors import ConfigError
+from ....crypto.files import make_folder, write_atomic
+from ....crypto.identity import Entropy
+from ..limits import MIB
+from .topics import ROOT
 
 if TYPE_CHECKING:
-    from .mqtt_certificates import Certificates
+    from .certificates import Certificates
 
 CONFIG, ACL, PASSWORDS = "mosquitto.conf", "acl", "passwords"
 BRIDGE_USER, BRIDGE_CA = "bridge", "bridge-ca.pem"

@@ -3,10 +3,10 @@
     tidings/NETWORK/here/PEER           retained while PEER is connected; its last will empties it
     tidings/NETWORK/to/RECEIVER/SENDER  the link channel: handshake, chunks, acknowledgements
     tidings/NETWORK/feed/AUTHOR         broadcasts: one publish reaches all followers
-    tidings/NETWORK/head/AUTHOR         retained: what the author broadcast last (mqtt_head.py)
+    tidings/NETWORK/head/AUTHOR         retained: what the author broadcast last (mqtt/head.py)
 
 NETWORK is the network id and a peer its verify key, both in hexadecimal, so that a broker's ACL
-can hold each member to its own name (mqtt_broker_config.py).
+can hold each member to its own name (mqtt/broker_config.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from ...crypto.identity import KEY_BYTES
+from ....crypto.identity import KEY_BYTES
 
 ROOT = "tidings"
 _PATTERN = re.compile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...crypto.errors import ConfigError
-from .limits import MIB, Limits
+from ....crypto.errors import ConfigError
+from ..limits import MIB, Limits
 
 KIB = 2**10
 PACKET_OVERHEAD_BYTES = 1024  # topic, properties, and the seal of a chunk

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...crypto.errors import ConfigError
+from ....crypto.errors import ConfigError
 
 if TYPE_CHECKING:
     from cryptography.x509 import GeneralName

@@ -1,7 +1,7 @@
 """What is said on a link channel, as bytes. All numbers are big-endian.
 
     every packet       version 1 | kind 1 | ...
-    handshake          mqtt_handshake.py
+    handshake          mqtt/handshake.py
     sealed packets     version 1 | kind 1 | session 16 | packet number 8 | sealed body
 
 A link carries one stream of bytes in each direction. ``DATA`` is a chunk of it with its number.
@@ -17,8 +17,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ...crypto.digest import DIGEST_BYTES
-from ...crypto.errors import Malformed, OverLong
+from ....crypto.digest import DIGEST_BYTES
+from ....crypto.errors import Malformed, OverLong
 
 VERSION = 1
 INSTANCE_BYTES = 8

@@ -15,9 +15,9 @@ from anyio.abc import TaskGroup
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ...crypto.errors import TransportError
-from .mqtt_client import Client
-from .mqtt_limits import MqttLimits
+from ....crypto.errors import TransportError
+from .client import Client
+from .limits import MqttLimits
 
 DENIED = 128  # the first reason code of MQTT 5 that means failure
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from ...crypto.digest import digest
-from ...crypto.errors import Malformed
-from .mqtt_limits import MqttLimits
-from .mqtt_packets import INSTANCE_BYTES, VERSION, Announcement, Kind
+from ....crypto.digest import digest
+from ....crypto.errors import Malformed
+from .limits import MqttLimits
+from .packets import INSTANCE_BYTES, VERSION, Announcement, Kind
 
 _HEADER = struct.Struct(f">BB{INSTANCE_BYTES}sQII")
 _PIECE_OVERHEAD_BYTES = 256  # what keeping a piece costs beside its bytes

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...crypto.canonical import pack, unpack_fields
-from ...crypto.digest import DIGEST_BYTES
-from ...crypto.errors import Malformed
-from ...crypto.identity import Identity, verify
-from .mqtt_packets import INSTANCE_BYTES, VERSION
+from ....crypto.canonical import pack, unpack_fields
+from ....crypto.digest import DIGEST_BYTES
+from ....crypto.errors import Malformed
+from ....crypto.identity import Identity, verify
+from .packets import INSTANCE_BYTES, VERSION
 
 OPENING_BYTES = 1280  # the longest signed header of a frame with what stands around it
 MAX_HEAD_BYTES = OPENING_BYTES + 256

@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 import nacl.bindings as sodium
 import nacl.exceptions
 
-from ...crypto.canonical import pack
-from ...crypto.digest import digest
-from ...crypto.errors import BadSignature, Malformed, Tampered
-from ...crypto.identity import KEY_BYTES, SIGNATURE_BYTES, Entropy, Identity, verify
-from .mqtt_packets import VERSION, Kind
+from ....crypto.canonical import pack
+from ....crypto.digest import digest
+from ....crypto.errors import BadSignature, Malformed, Tampered
+from ....crypto.identity import KEY_BYTES, SIGNATURE_BYTES, Entropy, Identity, verify
+from .packets import VERSION, Kind
 
 SESSION_BYTES = 16
 _HEADER = struct.Struct(f">BB{SESSION_BYTES}sQ")

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from ...crypto.errors import ConfigError, TransportError
-from .mqtt_settings import MqttSettings
+from ....crypto.errors import ConfigError, TransportError
+from .settings import MqttSettings
 
 _HOST = "127.0.0.1"
 _LOGGERS = ("amqtt", "transitions")

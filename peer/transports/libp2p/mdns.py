@@ -18,9 +18,9 @@ from typing import Any
 import trio
 from zeroconf import ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
-from ...crypto.errors import Malformed, TransportError
-from ...crypto.identity import peer_id_to_verify_key
-from .addresses import TcpAddress, parse
+from ....crypto.errors import Malformed, TransportError
+from ....crypto.identity import peer_id_to_verify_key
+from ..addresses import TcpAddress, parse
 
 logger = logging.getLogger(__name__)
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import trio
 
-from ...crypto.errors import TransportError
-from .addresses import TcpAddress, parse
-from .libp2p_imports import (
+from ....crypto.errors import TransportError
+from ..addresses import TcpAddress, parse
+from ..limits import Limits
+from .imports import (
     TCP,
     IListener,
     OpenConnectionError,
     RawConnection,
     TrioTCPStream,
 )
-from .limits import Limits
 
 logger = logging.getLogger(__name__)
 

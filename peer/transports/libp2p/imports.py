@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 
-from ...crypto.errors import ConfigError
+from ....crypto.errors import ConfigError
 
 try:
     from libp2p.abc import IListener

@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from .libp2p_imports import (
+from .imports import (
     YAMUX,
     IOException,
     Multiselect,

@@ -12,13 +12,13 @@ from typing import Protocol
 
 import anyio
 
-from ...crypto.errors import RemoteError, TransportError
-from .base import Deliver, Frame, LinkDown, LinkUp
-from .mqtt_delivery import DeliveryQueue
-from .mqtt_feed import Feed
-from .mqtt_handshake import Channel
-from .mqtt_limits import MqttLimits
-from .mqtt_packets import (
+from ....crypto.errors import RemoteError, TransportError
+from ..base import Deliver, Frame, LinkDown, LinkUp
+from .delivery import DeliveryQueue
+from .feed import Feed
+from .handshake import Channel
+from .limits import MqttLimits
+from .packets import (
     MAX_REASON_BYTES,
     Announcement,
     Item,
@@ -28,7 +28,7 @@ from .mqtt_packets import (
     pack_chunk,
     unpack_chunk,
 )
-from .mqtt_stream import Inflow, Outflow
+from .stream import Inflow, Outflow
 
 
 class Road(Protocol):

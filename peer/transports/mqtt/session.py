@@ -11,13 +11,13 @@ import anyio
 from anyio.abc import TaskGroup
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ...crypto.errors import TransportError
-from ...crypto.identity import Entropy
-from .mqtt_client import Client, abandon, new_client
-from .mqtt_limits import MqttLimits
-from .mqtt_publisher import DENIED, Publisher
-from .mqtt_refusal import explain
-from .mqtt_settings import MqttSettings
+from ....crypto.errors import TransportError
+from ....crypto.identity import Entropy
+from .client import Client, abandon, new_client
+from .limits import MqttLimits
+from .publisher import DENIED, Publisher
+from .refusal import explain
+from .settings import MqttSettings
 
 FAREWELL_S = 1.0
 Receive = Callable[[str, bytes], None]

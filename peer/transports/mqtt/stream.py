@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from .mqtt_limits import MqttLimits
-from .mqtt_pacing import Pacer
-from .mqtt_packets import WINDOW_CHUNKS, Item, ItemParser, State
+from .limits import MqttLimits
+from .pacing import Pacer
+from .packets import WINDOW_CHUNKS, Item, ItemParser, State
 
 
 @dataclass(slots=True)

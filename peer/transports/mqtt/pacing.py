@@ -8,7 +8,7 @@ with whole chunks.
 
 from __future__ import annotations
 
-from .mqtt_limits import MIN_CHUNK_BYTES, MqttLimits
+from .limits import MIN_CHUNK_BYTES, MqttLimits
 
 
 class Pacer:

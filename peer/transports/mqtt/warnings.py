@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..clock import monotonic_time
+from ...clock import monotonic_time
 
 _MOST = 1000  # different texts that are remembered
 
