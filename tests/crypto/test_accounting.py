@@ -6,6 +6,7 @@ import math
 import sys
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,7 +49,6 @@ def test_the_exact_epsilon_solves_the_equation(mu: float, delta: float) -> None:
 @given(mu=st.floats(0.01, 20), epsilon=st.floats(0, 60))
 def test_the_exact_delta_is_that_of_numerical_integration(mu: float, epsilon: float) -> None:
     """delta = integral of max(0, f(x) - e^eps g(x)) for f = N(mu, 1), g = N(0, 1)."""
-    np = pytest.importorskip("numpy")
     start = epsilon / mu + mu / 2  # where f = e^eps g
     x = np.linspace(start, start + 45, 400_001)
     f = np.exp(-((x - mu) ** 2) / 2) / math.sqrt(2 * math.pi)

@@ -151,10 +151,11 @@ def test_peer_ids_of_other_keys_are_refused() -> None:
 
 
 def test_peer_id_is_the_one_libp2p_makes() -> None:
-    ed25519 = pytest.importorskip("libp2p.crypto.ed25519")
-    ids = pytest.importorskip("libp2p.peer.id")
-    pair = ed25519.create_new_key_pair(ALICE.seed)
-    assert str(ids.ID.from_pubkey(pair.public_key)) == libp2p_peer_id(ALICE.verify_key)
+    from libp2p.crypto.ed25519 import create_new_key_pair
+    from libp2p.peer.id import ID
+
+    pair = create_new_key_pair(ALICE.seed)
+    assert str(ID.from_pubkey(pair.public_key)) == libp2p_peer_id(ALICE.verify_key)
 
 
 def test_saved_identity_comes_back_and_is_private(tmp_path: Path) -> None:
