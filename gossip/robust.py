@@ -1,0 +1,188 @@
+"""Mixing that a few lying neighbours cannot steer: what to make of the differences p_j - p_i.
+
+Plain gossip adds sum_j w_ij (p_j - p_i), so one neighbour moves a peer as far as it likes. Each
+rule here bounds that, knowing only ``b``, how many of a peer's neighbours may lie:
+
+- ``clipped-gossip`` (He, Karimireddy, Jaggi 2022) shortens each difference to a radius tau_i that
+  tunes itself: from the differences that remain when the farthest b neighbours are left out.
+- ``clipped-sum`` is CS+-RG (Gaucher, Dieuleveut, Hendrikx 2025): every difference is shortened to
+  the (2b+1)-th largest distance.
+- ``nearest`` (nearest-neighbour averaging, Farhadkhani et al. 2023) leaves the b farthest out; what
+  they weighed goes to those who stay, as far as it can without a step beyond 1.
+- ``trimmed-mean`` and ``median`` (Yin et al. 2018) look at each coordinate for itself, the peer's
+  own value among the others'. They take no weights.
+- ``balance`` (Fang et al. 2024) hears whom it finds within a radius that shrinks as rounds go by.
+
+All take vectors with free leading axes: one peer's or those of a whole network, to the same bits.
+Distances are sums of squares in float64. A neighbour of weight 0 is not there.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .grid import FloatVector
+
+RobustRule = Literal[
+    "none", "clipped-gossip", "clipped-sum", "nearest", "trimmed-mean", "median", "balance"
+]
+Distances = NDArray[np.float64]
+
+# BALANCE: the radius is BALANCE_WIDE * exp(-BALANCE_NARROWS * share of the rounds done) * |p_i|.
+BALANCE_WIDE = 0.3
+BALANCE_NARROWS = 1.0
+
+
+def robust_pull(
+    rule: RobustRule,
+    own: FloatVector,
+    copies: FloatVector,
+    weights: ArrayLike,
+    *,
+    byzantine: int = 0,
+    progress: float = 0.0,
+) -> FloatVector:
+    """What the neighbours' ``copies`` (..., K, P) add to ``own`` (..., P): float32 (..., P).
+
+    ``weights`` (..., K) are those of plain gossip, ``byzantine`` is b, ``progress`` the share
+    of the rounds that are done, from 0 to 1. With rule "none" it is the pull of
+    plain gossip.
+
+    Raises ValueError when shapes do not fit.
+    """
+    w = np.asarray(weights, dtype=np.float32)
+    if copies.shape[:-1] != w.shape or copies.shape[-1:] != own.shape[-1:]:
+        raise ValueError(f"{w.shape} weights do not fit copies of shape {copies.shape}")
+    if w.shape[-1] == 0:
+        return np.zeros_like(own, dtype=np.float32)
+    if rule in ("trimmed-mean", "median"):
+        return _middle(own, copies, w, byzantine if rule == "trimmed-mean" else w.shape[-1]) - own
+    if rule == "none":  # no distances to measure
+        return _weighted(own, copies, w)
+    return _weighted(
+        own, copies, _trusted(rule, own, _distances(own, copies, w), w, byzantine, progress)
+    )
+
+
+def _trusted(
+    rule: RobustRule,
+    own: FloatVector,
+    apart: Distances,
+    w: NDArray[np.float32],
+    b: int,
+    progress: float,
+) -> NDArray[np.float32]:
+    """The weights (..., K) that are left when each difference is judged by its length."""
+    match rule:
+        case "none":
+            return w
+        case "clipped-gossip":
+            return w * _shorten(apart, _tuned_radius(apart, w, b))
+        case "clipped-sum":
+            return w * _shorten(apart, _ranked_radius(apart, w, b))
+        case "nearest":
+            return _without_farthest(apart, w, b)
+        case "balance":
+            return _accepted(own, apart, w, progress)
+        case other:
+            raise ValueError(f"there is no robust rule '{other}'")
+
+
+def _weighted(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> FloatVector:
+    """sum_j w_j (copies_j - own), one neighbour after the other, as ``mixing.mix`` adds them."""
+    pull = np.zeros_like(own, dtype=np.float32)
+    for k in range(w.shape[-1]):
+        # a neighbour that is not heard adds nothing, not even infinity times zero
+        factor = w[..., k, None]
+        pull += factor * np.where(factor > 0, copies[..., k, :] - own, np.float32(0))
+    return pull
+
+
+def _distances(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> Distances:
+    """|copies_j - own| (..., K), one at a time to spare memory; 0 for who is not there."""
+    columns = [
+        np.sqrt(np.square((copies[..., k, :] - own).astype(np.float64)).sum(axis=-1))
+        for k in range(copies.shape[-2])
+    ]
+    return np.where(w > 0, np.stack(columns, axis=-1), 0.0)
+
+
+def _shorten(apart: Distances, radius: Distances) -> NDArray[np.float32]:
+    """What makes each of the distances (..., K) at most the radius (..., 1)."""
+    return (np.minimum(apart, radius) / np.where(apart > 0, apart, 1.0)).astype(np.float32)
+
+
+def _without_farthest(apart: Distances, w: NDArray[np.float32], b: int) -> NDArray[np.float32]:
+    """The weights with those of the ``b`` farthest neighbours shared out among the nearer ones."""
+    kept = w * ~_farthest(apart, w, b)
+    total, left = w.sum(axis=-1, keepdims=True), kept.sum(axis=-1, keepdims=True)
+    shared: NDArray[np.float32] = kept * (total / np.where(left > 0, left, np.float32(1)))
+    return shared
+
+
+def _farthest(apart: Distances, w: NDArray[np.float32], b: int) -> NDArray[np.bool_]:
+    """Which of the neighbours (..., K) are the ``b`` farthest; of equals those that come later."""
+    present = np.where(w > 0, apart, -1.0)
+    # from the farthest on; kind "stable" on the reversed row puts the later of equals first
+    order = np.argsort(-present[..., ::-1], axis=-1, kind="stable")
+    rank = np.argsort(order, axis=-1, kind="stable")[..., ::-1]
+    return (rank < b) & (w > 0)
+
+
+def _tuned_radius(apart: Distances, w: NDArray[np.float32], b: int) -> Distances:
+    """tau_i of ClippedGossip: sqrt(sum of w_j |p_j - p_i|^2 over the near ones / delta), (..., 1).
+
+    delta is the weight of those left out. Without b there is nobody to be afraid of.
+    """
+    far = _farthest(apart, w, b)
+    doubted = np.where(far, w, 0).sum(axis=-1, keepdims=True, dtype=np.float64)
+    near = np.where(far, 0.0, w * np.square(apart)).sum(axis=-1, keepdims=True)
+    radius = np.sqrt(near / np.where(doubted > 0, doubted, 1.0))
+    return np.where(doubted > 0, radius, np.inf)
+
+
+def _ranked_radius(apart: Distances, w: NDArray[np.float32], b: int) -> Distances:
+    """The (2b+1)-th largest distance (..., 1); 0 where there are no more than 2b neighbours."""
+    ranked = -np.sort(np.where(w > 0, -apart, 0.0), axis=-1)
+    if 2 * b >= ranked.shape[-1]:
+        return np.zeros_like(apart[..., :1])
+    return ranked[..., 2 * b, None] if b else np.full_like(apart[..., :1], np.inf)
+
+
+def _accepted(
+    own: FloatVector, apart: Distances, w: NDArray[np.float32], progress: float
+) -> NDArray[np.float32]:
+    """The weights of those near enough; the others' share returns to the peer itself."""
+    size = np.sqrt(np.square(own.astype(np.float64)).sum(axis=-1, keepdims=True))
+    radius = BALANCE_WIDE * np.exp(-BALANCE_NARROWS * progress) * size
+    return np.where(apart <= radius, w, np.float32(0))
+
+
+def _middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int) -> FloatVector:
+    """Each coordinate's mean without its ``b`` lowest and highest values; the median at the most.
+
+    The values of all who are there and the peer's own are brought into order by an odd-even
+    transposition network: the same few vector operations for every coordinate.
+    """
+    there = (w > 0)[..., None]
+    # who is not there stands at the upper end, where the mean does not reach
+    rows = [own.astype(np.float32)]
+    rows += [
+        np.where(there[..., k, :], copies[..., k, :], np.float32(np.inf))
+        for k in range(w.shape[-1])
+    ]
+    for turn in range(len(rows)):
+        for low in range(turn % 2, len(rows) - 1, 2):
+            a, c = rows[low], rows[low + 1]
+            rows[low], rows[low + 1] = np.minimum(a, c), np.maximum(a, c)
+    count = 1 + there.sum(axis=-2)  # (..., 1)
+    cut = np.minimum(b, (count - 1) // 2)
+    total = np.zeros_like(rows[0])
+    for position, row in enumerate(rows):
+        counted = (position >= cut) & (position < count - cut)
+        total += np.where(counted, row, np.float32(0))
+    mean: FloatVector = total / (count - 2 * cut).astype(np.float32)
+    return mean
