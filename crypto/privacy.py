@@ -18,7 +18,7 @@ from dataclasses import InitVar, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .accounting import PLD, Accountant, Mechanism, PrivacyEvent, calibrate
+from .accounting import HERE, PLD, Accountant, Composition, Mechanism, PrivacyEvent
 from .errors import BudgetExhausted, ConfigError
 from .integer_noise import SEED_BYTES
 from .ledger import Ledger, Unit
@@ -37,6 +37,7 @@ _RELATIONS: dict[Unit, str] = {
     "none": "none",
 }
 _TOKEN = object()
+FORESEEN_RELEASES = 256  # for which the cost is worked out at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ class PrivacyGate:
     ``samples`` is the number of training records, ``planned_steps`` that of local steps and
     ``planned_releases`` that of rounds over the whole run, also those made before a restart: with
     them the noise is calibrated where the settings leave it open. ``entropy(n)`` gives n random
-    bytes (``os.urandom``; seeded in the simulator).
+    bytes (``os.urandom``; seeded in the simulator). ``composition`` works out what releases cost.
 
     Raises:
         ConfigError: the budget cannot be met, dp-accounting is missing, there are no records, or
@@ -108,6 +109,7 @@ class PrivacyGate:
         planned_steps: int,
         planned_releases: int,
         entropy: Entropy,
+        composition: Composition = HERE,
     ) -> None:
         self.unit: Unit = settings.mode
         self.relation = _RELATIONS[self.unit]
@@ -122,8 +124,12 @@ class PrivacyGate:
         entries = ledger.entries()
         self._refuse_other_units({entry.unit for entry in entries})
         self._releases = len(entries)
-        self._accountant = Accountant(settings.delta, (entry.event for entry in entries))
+        self._composition = composition
+        self._accountant = Accountant(
+            settings.delta, (entry.event for entry in entries), composition
+        )
         steps = planned_releases if self.unit == "peer" else planned_steps
+        self._planned_releases = planned_releases
         self.noise_multiplier = self._chosen_noise(steps)
 
     def affordable(self, steps: int) -> str | None:
@@ -227,7 +233,7 @@ class PrivacyGate:
             return 0.0
         if settings.noise_multiplier is not None:
             return settings.noise_multiplier
-        return calibrate(
+        return self._composition.calibrate(
             epsilon=settings.epsilon,
             delta=settings.delta,
             sampling_rate=settings.sampling_rate if self.unit == "record" else 1.0,
@@ -240,6 +246,8 @@ class PrivacyGate:
             return None
         if self._ledger.is_copy():
             return "this folder is a copy, and the original may still spend: a copy never trains"
+        left = max(1, self._planned_releases - self._releases)
+        self._accountant.foresee(event, min(left, FORESEEN_RELEASES))
         budget, total = self._settings.epsilon, self._accountant.would_be(event)
         if total > budget:
             return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..crypto.accounting import HERE, Composition
 from ..crypto.errors import ConfigError
 from ..crypto.identity import Identity
 from ..crypto.ledger import Ledger
@@ -75,6 +76,7 @@ def make_trainer(
     rules: Rules,
     ledger: Ledger,
     entropy: Entropy,
+    composition: Composition = HERE,
 ) -> Trainer:
     """The learner behind its privacy gate.
 
@@ -89,6 +91,7 @@ def make_trainer(
         planned_steps=rules.rounds * plan.local_steps,
         planned_releases=rules.rounds,
         entropy=entropy,
+        composition=composition,
     )
     beta = rules.momentum if rules.optimiser == "qg-dsgdm" else 0.0
     largest = largest_parameter(rules.grid_bits)

@@ -5,6 +5,7 @@ identity.key    the secret seed, mode 0600
 NAME.request    what the peer asks a network's root with
 admission       what the network's root signed for this peer (peer/admission.py)
 tidings.db      feeds, checkpoints and the privacy ledger (SQLite)
+costs.json      what rounds cost in privacy, worked out before (crypto/composition.py)
 events.jsonl    what happened; events-NNNNNN.jsonl.gz are its older parts
 lock            held while the peer runs; names the process
 """
@@ -55,6 +56,11 @@ class PeerFolder:
     def database_file(self) -> Path:
         """Feeds, checkpoints and the privacy ledger."""
         return self.path / "tidings.db"
+
+    @property
+    def costs_file(self) -> Path:
+        """What rounds cost in privacy, as far as it was worked out."""
+        return self.path / "costs.json"
 
     @property
     def events_file(self) -> Path:

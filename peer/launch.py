@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from ..crypto.composition import Remembered
 from ..crypto.errors import ConfigError
 from ..crypto.ledger import Ledger
 from ..gossip.events import Event
@@ -83,6 +84,7 @@ def opened(
                 rules=rules,
                 ledger=ledger,
                 entropy=os.urandom,
+                composition=Remembered(folder.costs_file),
             )
 
             def make_transport() -> Transport:

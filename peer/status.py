@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ..crypto.composition import Remembered
 from ..crypto.identity import libp2p_peer_id, short_id
 from ..crypto.ledger import Ledger
 from ..crypto.privacy import PrivacyGate
@@ -117,7 +118,13 @@ def _privacy(folder: PeerFolder, settings: PrivacySettings, *, has_run: bool) ->
         # Asked for its words on the past only, so the future that it plans noise for is no matter.
         past = settings.model_copy(update={"noise_multiplier": 1.0})
         gate = PrivacyGate(
-            past, ledger, samples=1, planned_steps=1, planned_releases=1, entropy=os.urandom
+            past,
+            ledger,
+            samples=1,
+            planned_steps=1,
+            planned_releases=1,
+            entropy=os.urandom,
+            composition=Remembered(folder.costs_file),
         )
         spent = gate.spent()
         is_copy = ledger.is_copy()

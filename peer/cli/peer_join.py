@@ -15,6 +15,7 @@ def join(
     """Take up an admission: check that it is for this peer, and keep it in its folder."""
     from ..admission import Admission
     from ..folder import PeerFolder
+    from ..foresight import foresee_costs
 
     peer = PeerFolder.open(folder)
     given = Admission.load(admission, peer.identity())
@@ -22,6 +23,7 @@ def join(
         peer.join(given)
     typer.echo(
         f"'{given.certificate.name}' is member {given.certificate.index} of the network "
-        f"'{given.network.name}' ({given.network.network_id.hex()})\n"
-        f"Next: tidings peer run {folder}"
+        f"'{given.network.name}' ({given.network.network_id.hex()})"
     )
+    foresee_costs(peer)
+    typer.echo(f"Next: tidings peer run {folder}")

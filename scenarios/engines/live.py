@@ -24,7 +24,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ...crypto.errors import TidingsError, TransportError
-from ...crypto.files import make_folder
+from ...crypto.files import make_folder, write_atomic
 from ...crypto.identity import Identity, libp2p_peer_id
 from ...crypto.membership import JoinRequest
 from ...crypto.network import NetworkAdmin
@@ -35,6 +35,7 @@ from ...peer.assembly import describe_model
 from ...peer.clock import monotonic_time
 from ...peer.config import PeerConfig
 from ...peer.folder import PeerFolder
+from ...peer.foresight import foresee_costs
 from ...peer.launch import opened
 from ...peer.learners.spec import NPZ, build_model
 from ...peer.node import root_cause
@@ -136,7 +137,17 @@ def prepare(scenario: Scenario, folder: Path) -> Town:
             )
         )
         folders.append(peer)
+    _share_costs(folders)
     return Town(folders=folders, broker=broker)
+
+
+def _share_costs(folders: list[PeerFolder]) -> None:
+    """Work out once what all peers pay alike, so that none has to as it starts."""
+    first, *others = folders
+    foresee_costs(first)
+    if first.costs_file.exists():
+        for folder in others:
+            write_atomic(folder.costs_file, first.costs_file.read_bytes())
 
 
 @contextmanager
