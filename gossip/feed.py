@@ -258,16 +258,15 @@ class Feed:
         missed = [delta for delta in self.deltas if delta.sequence > base]
         if not missed or missed[0].sequence != base + 1:
             return 0, self._whole()
-        if len(missed) == 1:
-            step = missed[0].payload
-        else:
-            total = np.zeros_like(self.copy)
-            try:
-                for delta in missed:
-                    total = add(total, integers.decode(delta.payload, total.size))
-            except OverflowError:  # from one end of the grid to the other: no honest model does
-                return 0, self._whole()
-            step = integers.encode(total)
+        if len(missed) == 1:  # to compare it, the whole copy would be encoded in every round
+            return base, missed[0].payload
+        total = np.zeros_like(self.copy)
+        try:
+            for delta in missed:
+                total = add(total, integers.decode(delta.payload, total.size))
+        except OverflowError:  # from one end of the grid to the other: no honest model does
+            return 0, self._whole()
+        step = integers.encode(total)
         return min((base, step), (0, self._whole()), key=lambda road: len(road[1]))
 
     def _whole(self) -> bytes:

@@ -1,7 +1,7 @@
 """A lossless code for int32 vectors: one delta, a sum of deltas or a whole public copy.
 
     header   size u32 | shift u8
-    block    tag u8 | ...                one for each 4096 coordinates; none when shift is 32
+    block    tag u8 | ...                one for each 8192 coordinates; none when shift is 32
       ZERO     nothing follows
       DENSE    numbers of the zigzagged values
       SPARSE   count u16 | numbers of the gaps | numbers of the zigzagged values - 1
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ..crypto.errors import Malformed, WrongShape
 from .grid import LARGEST, SMALLEST, GridVector
 
-BLOCK = 4096
+BLOCK = 8192
 
 _HEADER = struct.Struct("<IB")
 _NUMBERS = struct.Struct("<BH")
@@ -113,8 +113,9 @@ def _encode_numbers(numbers: Naturals) -> bytes:
         bits = np.zeros(int(ends[-1]) + 1, dtype=np.uint8)
         bits[ends] = 1
         unary = np.packbits(bits, bitorder="little").tobytes()
-    octets = numbers.astype("<u4").view(np.uint8).reshape(-1, 4)
-    remainders = np.unpackbits(octets, axis=1, bitorder="little")[:, :k]
+    octets = np.ascontiguousarray(numbers, dtype="<u4").view(np.uint8)
+    # no axis: along one of 4 bytes NumPy begins anew for each number
+    remainders = np.unpackbits(octets, bitorder="little").reshape(-1, 32)[:, :k]
     packed = np.packbits(remainders, bitorder="little").tobytes()
     return _NUMBERS.pack(k, len(unary)) + unary + packed
 
@@ -140,17 +141,37 @@ def _decode_numbers(reader: _Reader, count: int) -> NDArray[np.int64]:
     numbers = np.zeros(count, dtype=np.int64)
     if length:
         unary = np.frombuffer(reader.take(length), dtype=np.uint8)
-        ends = np.flatnonzero(np.unpackbits(unary, bitorder="little"))
+        ends = np.flatnonzero(np.unpackbits(unary, bitorder="little").view(np.bool_))
         if len(ends) != count:
             raise Malformed(f"{len(ends)} quotients where {count} are expected")
-        numbers = (np.diff(ends, prepend=-1) - 1) << k
-    packed = np.frombuffer(reader.take((count * k + 7) // 8), dtype=np.uint8)
-    bits = np.zeros((count, 32), dtype=np.uint8)
-    bits[:, :k] = np.unpackbits(packed, count=count * k, bitorder="little").reshape(count, k)
-    numbers |= np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0]
+        numbers = _steps(ends)
+        numbers -= 1
+        numbers <<= k
+    numbers |= _remainders(reader.take((count * k + 7) // 8), count, k)
     if count and int(numbers.max()) >= 2**32:
         raise Malformed("a number of more than 32 bits")
     return numbers
+
+
+def _remainders(packed: memoryview, count: int, k: int) -> NDArray[np.int64]:
+    """``count`` numbers of ``k`` bits each, 0 to 32, that lie in ``packed`` without gaps."""
+    padded = np.zeros(len(packed) + 8, dtype=np.uint8)
+    padded[: len(packed)] = packed
+    # the eight bytes from each byte on hold any number that begins in that byte
+    windows = np.ndarray(len(packed) + 1, dtype="<i8", buffer=padded, strides=(1,))
+    first_bit = np.arange(count) * k
+    numbers = windows.take(first_bit >> 3)
+    numbers >>= first_bit & 7
+    numbers &= (1 << k) - 1
+    return numbers
+
+
+def _steps(ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How far each of the rising ``ends`` lies behind the one before; the first behind -1."""
+    steps = ends.copy()
+    steps[1:] -= ends[:-1]
+    steps[:1] += 1
+    return steps
 
 
 def _zigzag(values: GridVector) -> Naturals:
@@ -160,7 +181,9 @@ def _zigzag(values: GridVector) -> Naturals:
 
 
 def _unzigzag(numbers: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
-    values = ((numbers >> 1) ^ -(numbers & 1)) << shift
+    values = -(numbers & 1)
+    values ^= numbers >> 1
+    values <<= shift
     if len(values) and not SMALLEST <= int(values.min()) <= int(values.max()) <= LARGEST:
         raise Malformed("a value outside the int32 range")
     return values

@@ -35,6 +35,9 @@ from .transports.base import Transport
 __all__ = ["opened", "root_cause", "run_peer"]
 
 Task = Callable[[], Coroutine[Any, Any, None]]
+# A learner's thread may hold the interpreter this long while a frame waits; Python's own 5 ms
+# are longer than news take on a local line.
+SWITCH_S = 0.0005
 STOP_S = 3.0  # how long a learner that is at work when the peer is stopped is waited for
 
 
@@ -51,6 +54,7 @@ def opened(
     process); ``watch`` sees each event. Raises any TidingsError that says what is wrong with the
     folder.
     """
+    sys.setswitchinterval(SWITCH_S)
     with folder.running():
         config, admission, identity = folder.config(), folder.admission(), folder.identity()
         rules = Rules.model_validate(admission.network.rules)
