@@ -5,7 +5,7 @@ identity.key    the secret seed, mode 0600
 NAME.request    what the peer asks a network's root with
 admission       what the network's root signed for this peer (peer/admission.py)
 tidings.db      feeds, checkpoints and the privacy ledger (SQLite)
-costs.json      what rounds cost in privacy, worked out before (crypto/composition.py)
+costs.json      what rounds cost in privacy, worked out before (peer/costs.py)
 events.jsonl    what happened; events-NNNNNN.jsonl.gz are its older parts
 lock            held while the peer runs; names the process
 """

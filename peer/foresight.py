@@ -1,17 +1,17 @@
 """Working out what a peer's rounds will cost in privacy before it runs, while its owner waits.
 
 A peer that starts then finds the answers in its folder: no seconds and no memory for the library
-that gives them (crypto/composition.py).
+that gives them (peer/costs.py).
 """
 
 from __future__ import annotations
 
 import os
 
-from ..crypto.composition import Remembered
 from ..crypto.ledger import Ledger
 from ..crypto.privacy import PrivacyGate
 from ..gossip.rules import Rules
+from .costs import Remembered
 from .folder import PeerFolder
 
 

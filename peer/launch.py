@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 
-from ..crypto.composition import Remembered
 from ..crypto.errors import ConfigError
 from ..crypto.ledger import Ledger
 from ..gossip.events import Event
@@ -22,6 +21,7 @@ from ..gossip.state import State
 from .assembly import check_model, make_state, make_trainer
 from .clock import wall_time
 from .config import PeerConfig
+from .costs import Remembered
 from .event_log import EventLog
 from .folder import PeerFolder
 from .learners.spec import build_learner

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..crypto.composition import Remembered
 from ..crypto.identity import libp2p_peer_id, short_id
 from ..crypto.ledger import Ledger
 from ..crypto.privacy import PrivacyGate
 from ..crypto.privacy_settings import PrivacySettings
 from ..gossip.rules import Rules
+from .costs import Remembered
 from .folder import PeerFolder
 from .settings_files import check_settings
 from .store import Store

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tidings.crypto import composition
 from tidings.crypto.accounting import HERE, Accountant, PrivacyEvent
-from tidings.crypto.composition import Remembered
 from tidings.crypto.errors import ConfigError, StorageError
 from tidings.crypto.ledger import Ledger
 from tidings.crypto.privacy import PrivacyGate
 from tidings.crypto.privacy_settings import PrivacySettings
+from tidings.peer import costs
+from tidings.peer.costs import Remembered
 
 DELTA = 1e-5
 STEP = PrivacyEvent(mechanism="poisson-gaussian", noise_multiplier=1.5, sampling_rate=0.3)
@@ -28,12 +28,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many questions each other process got; it is answered here, for speed."""
     calls: list[int] = []
 
-    def answer(questions: list[composition.Question]) -> list[float]:
+    def answer(questions: list[costs.Question]) -> list[float]:
         calls.append(len(questions))
         # by way of JSON, as between processes
-        return list(composition._reply(json.loads(json.dumps(questions)))["answers"])
+        return list(costs._reply(json.loads(json.dumps(questions)))["answers"])
 
-    monkeypatch.setattr(composition, "_in_another_process", answer)
+    monkeypatch.setattr(costs, "_in_another_process", answer)
     return calls
 
 
@@ -156,7 +156,7 @@ def test_a_start_that_was_foreseen_loads_no_scipy(tmp_path: Path) -> None:
     program = """
 import os, sys
 from pathlib import Path
-from tidings.crypto.composition import Remembered
+from tidings.peer.costs import Remembered
 from tidings.crypto.ledger import Ledger
 from tidings.crypto.privacy import PrivacyGate
 from tidings.crypto.privacy_settings import PrivacySettings

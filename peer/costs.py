@@ -6,7 +6,7 @@ in a file. An answer belongs to all that it depends on: the noise multipliers, s
 numbers of steps, delta, and the versions of the library and of this code. Whatever is not in the
 file, or was asked of other versions, is worked out anew.
 
-    python -m tidings.crypto.composition < questions.json      (canonical JSON lists both ways)
+    python -m tidings.peer.costs < questions.json      (canonical JSON lists both ways)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .accounting import (
+from ..crypto.accounting import (
     Composition,
     Groups,
     Mechanism,
@@ -28,8 +28,8 @@ from .accounting import (
     compose,
     is_sampled,
 )
-from .errors import ConfigError, StorageError, TidingsError
-from .files import write_atomic
+from ..crypto.errors import ConfigError, StorageError, TidingsError
+from ..crypto.files import write_atomic
 
 VERSION = 1  # of the questions and of the way that they are answered
 TIMEOUT_S = 600.0
