@@ -5,6 +5,8 @@ No input or output, no clock, no randomness of its own: time is an argument, cha
 repeat a run byte for byte and lets one implementation serve every transport.
 
     rounds.py   train, publish, wait, mix
+    acquaintance.py  beacons: who is there, and where
+    trust.py    bulletins of the root, proofs of equivocation
     links.py    hellos, news, pulls, alerts: what the neighbours say
 """
 
@@ -13,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..crypto.identity import short_id
-from . import links, rounds
+from . import acquaintance, links, rounds, trust
 from .effects import (
     Effect,
     Evaluate,
     Input,
+    Listening,
     NeighbourDown,
     NeighbourUp,
     Received,
@@ -26,6 +29,7 @@ from .effects import (
     Started,
     Tested,
     TimerFired,
+    Told,
     Trained,
 )
 from .events import Evaluated, PeerFinished, PeerStarted
@@ -58,6 +62,10 @@ def _dispatch(state: State, event: Input, now: float) -> Iterator[Effect]:
             yield from rounds.proceed(state, now)
         case TimerFired():
             yield from _timer(state, event.timer, now)
+        case Listening():
+            yield from acquaintance.announce(state, event.addresses, now)
+        case Told():
+            yield from _told(state, event)
 
 
 def _start(state: State, now: float) -> Iterator[Effect]:
@@ -72,6 +80,7 @@ def _start(state: State, now: float) -> Iterator[Effect]:
         )
     )
     yield SetTimer(timer=links.HEADS, at=now + state.me.rules.deadline_s)
+    yield from acquaintance.seek(state)
     if not state.may_publish:
         state.observe_only()
     elif state.phase is Phase.FINISHED:  # a crash may have come before the last test was noted
@@ -81,6 +90,14 @@ def _start(state: State, now: float) -> Iterator[Effect]:
         state.gather()
         yield SetTimer(timer=rounds.GATHER, at=now + state.me.rules.deadline_s)
         yield from rounds.proceed(state, now)
+
+
+def _told(state: State, event: Told) -> Iterator[Effect]:
+    before = state.listed()
+    yield from trust.take_bulletin(state, event.bulletin, None)
+    # nobody else may know how to reach who was admitted just now, or be reached by them
+    state.guests |= state.listed() - before - {state.me.key}
+    yield from acquaintance.seek(state)
 
 
 def _tested(state: State, event: Tested) -> Iterator[Effect]:
@@ -99,6 +116,8 @@ def _timer(state: State, timer: str, now: float) -> Iterator[Effect]:
             yield from links.greet_again(state, now)
             yield from links.tell_heads(state)
             yield SetTimer(timer=links.HEADS, at=now + state.me.rules.deadline_s)
+        case acquaintance.BEACONS:
+            yield from acquaintance.hand_on(state, now)
         case links.CLAIMS:
             yield from links.press_claims(state, now)
             yield from rounds.settled(state, now)

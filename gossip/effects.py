@@ -8,11 +8,13 @@ out in their order. Peers are verify keys (32 bytes), times are seconds of the d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ..crypto.membership import Bulletin
 from ..crypto.privacy import Release
 from .events import Event
 from .state import Checkpoint
@@ -81,7 +83,31 @@ class TimerFired:
     timer: str
 
 
-Input = Started | Trained | Tested | Received | NeighbourUp | NeighbourDown | TimerFired
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Others can reach this peer at these multiaddrs from now on; none where a broker leads."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The peer's owner has a bulletin of the network's root."""
+
+    bulletin: Bulletin
+
+
+Input = (
+    Started
+    | Trained
+    | Tested
+    | Received
+    | NeighbourUp
+    | NeighbourDown
+    | TimerFired
+    | Listening
+    | Told
+)
 
 # -- effects -----------------------------------------------------------------------------------
 
@@ -149,4 +175,14 @@ class Disconnect:
     why: str
 
 
-Effect = Train | Evaluate | Send | Broadcast | SetTimer | Record | Keep | Disconnect
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seek:
+    """Have links with these peers, each at the multiaddrs that it named itself: any, even none.
+
+    Replaces what was sought before. The addresses are unchecked words of other members.
+    """
+
+    peers: Mapping[bytes, tuple[str, ...]]
+
+
+Effect = Train | Evaluate | Send | Broadcast | SetTimer | Record | Keep | Disconnect | Seek

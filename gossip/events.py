@@ -207,4 +207,14 @@ class MembersChanged(Event):
     key_epoch: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberFound(Event):
+    """A member's beacon came that was not known: it is there, or somewhere else than before."""
+
+    member: str
+    name: str
+    index: int
+    addresses: tuple[str, ...]
+
+
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}

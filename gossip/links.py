@@ -1,4 +1,4 @@
-"""What neighbours say to each other besides the rounds: hellos, news, pulls, alerts, bulletins.
+"""What neighbours say to each other besides the rounds: hellos, news, heads, pulls.
 
 A link begins with a hello from both sides: who I am (the certificate), which feeds I hold up to
 where. Whoever is behind is brought up to date by one road. Now and then neighbours compare the
@@ -11,19 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from ..crypto.errors import RemoteError
+from ..crypto.errors import RemoteError, UnknownKey
 from ..crypto.identity import short_id
 from ..crypto.membership import Bulletin, Certificate
-from . import wire
-from .effects import Broadcast, Disconnect, Effect, Frame, Keep, Record, Send, SetTimer
-from .events import Equivocated, LinkDown, LinkUp, MembersChanged, Refused, RolledBack, Sent
+from . import acquaintance, wire
+from .effects import Effect, Frame, Keep, Record, SetTimer
+from .events import LinkDown, LinkUp, Refused, RolledBack
 from .events import Received as ReceivedEvent
 from .feed import NO_HASH, EquivocationProven, Feed, Gap
 from .messages import (
     KIND_OF,
     Alert,
+    Beacons,
     BulletinNews,
-    Control,
     Head,
     Heads,
     Hello,
@@ -32,85 +32,17 @@ from .messages import (
     SignedEntry,
     Witness,
 )
+from .posting import patience_s, pull, send_control, send_news
 from .state import Phase, State
+from .trust import convict, take_bulletin, weigh
 
 HEADS = "heads"
 CLAIMS = "claims"
 WITNESS_EVERY = 8  # rounds between two comparisons of heads
-PATIENCE = 8  # the same pull is asked and answered once in deadline / PATIENCE
 CLAIM_TRIES = 4  # how often within a deadline the proof of a claim is asked for
 
 
-# -- sending -----------------------------------------------------------------------------------
-
-
-def send_news(state: State, news: News | None, to: Iterable[bytes]) -> Iterator[Effect]:
-    """Send a road to some links; the seal is made once."""
-    links = tuple(key for key in to if key in state.up)
-    key = state.newest_key()
-    if news is None or key is None or not links:
-        return
-    header = news.entry.header
-    frame = wire.encode_news(news, key=key, entropy=state.me.entropy)
-    if header.author == state.me.key:
-        state.known.update(dict.fromkeys(links, header.sequence))
-    yield from _send(state, frame, links, "news", header.author, header.sequence)
-
-
-def send_control(state: State, message: Control, to: Iterable[bytes]) -> Iterator[Effect]:
-    """Sign and send a control message to some links."""
-    links = tuple(key for key in to if key in state.up)
-    # a neighbour without the newest group key must be able to read how to get it
-    public = isinstance(message, Hello | BulletinNews)
-    key = state.public_key if public else state.newest_key()
-    if key is None or not links:
-        return
-    state.counter += 1
-    frame = wire.encode_control(
-        message,
-        identity=state.me.identity,
-        network_id=state.me.certificate.network_id,
-        counter=state.counter,
-        key=key,
-        entropy=state.me.entropy,
-    )
-    yield from _send(state, frame, links, KIND_OF[type(message)])
-
-
-def _send(
-    state: State,
-    frame: Frame,
-    links: tuple[bytes, ...],
-    kind: str,
-    author: bytes | None = None,
-    sequence: int = 0,
-) -> Iterator[Effect]:
-    if len(links) == 1:
-        yield Send(to=links[0], frame=frame)
-    else:
-        yield Broadcast(to=links, frame=frame)
-    for link in links:
-        yield Record(
-            event=Sent(
-                to=short_id(link),
-                message=kind,
-                size_bytes=len(frame),
-                author=short_id(author) if author else "",
-                sequence=sequence,
-            )
-        )
-
-
-def pull(state: State, link: bytes, feed: bytes, now: float) -> Iterator[Effect]:
-    """Ask `link` for the head of `feed`, unless that was just done."""
-    patience = _patience_s(state)
-    if now - state.pulled.get(feed, -patience) >= patience and feed in state.feeds:
-        state.pulled[feed] = now
-        yield from send_control(state, Pull(feed=feed, have=state.feeds[feed].sequence), [link])
-
-
-def _patience_s(state: State) -> float:
-    return state.me.rules.deadline_s / PATIENCE
+# -- heads ----------------------------------------------------------------------------------
 
 
 def tell_heads(state: State) -> Iterator[Effect]:
@@ -171,6 +103,7 @@ def neighbour_down(state: State, link: bytes, why: str) -> Iterator[Effect]:
     state.known.pop(link, None)
     state.hailed.pop(link, None)
     state.told.pop(link, None)
+    state.untold.pop(link, None)
     state.heard.pop(link, None)
     state.absent.add(link)
     yield Record(event=LinkDown(neighbour=short_id(link), why=why))
@@ -197,7 +130,9 @@ def received(state: State, link: bytes, frame: Frame, now: float) -> Iterator[Ef
             )
         )
         if isinstance(error, EquivocationProven):
-            yield from _convict(state, error.proof)
+            yield from convict(state, error.proof)
+        if isinstance(error, UnknownKey) and now - state.hailed.get(link, now) >= patience_s(state):
+            yield from _greet(state, link, now)  # whoever has a newer key answers with its bulletin
         if isinstance(error, Gap):
             yield from pull(state, link, error.feed, now)
     else:
@@ -252,24 +187,31 @@ def _letter(
         case Pull():
             yield from _answer(state, link, message, now)
         case Witness():
-            yield from _weigh(state, SignedEntry.unpack(message.entry))
+            yield from weigh(state, SignedEntry.unpack(message.entry))
         case Alert():
-            yield from _convict(state, message.proof)
+            yield from convict(state, message.proof)
         case BulletinNews():
-            yield from _bulletin(state, link, message)
+            yield from take_bulletin(state, Bulletin.from_bytes(message.bulletin), link)
+            yield from acquaintance.seek(state)
+        case Beacons():
+            yield from acquaintance.heard(state, link, message, now)
 
 
 def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effect]:
     state.admit(Certificate.from_bytes(hello.certificate))
     if link in state.greeted and now - state.hailed.get(link, now) > state.me.rules.deadline_s / 2:
         yield from _greet(state, link, now)  # it says hello again: ours was lost
-    state.greeted.add(link)
+    if link not in state.greeted:
+        state.greeted.add(link)
+        state.guests.discard(link)
+        yield from acquaintance.introduce(state, link, now)
+        yield from acquaintance.seek(state)
     if state.phase is Phase.GATHERING:
         state.absent.discard(link)  # later on, only fresh news makes others wait for it
     lengths = {head.author: head.sequence for head in hello.heads}
     state.known[link] = lengths.get(state.me.key, 0)
     state.told[link] = lengths.get(link, 0)
-    if now - state.heard.get(link, -math.inf) >= _patience_s(state):
+    if now - state.heard.get(link, -math.inf) >= patience_s(state):
         state.heard[link] = now  # one that greets without end costs its neighbours nothing
         yield from _bring_up_to_date(state, link, hello)
     # its own feed the neighbour brings unasked, as we do ours
@@ -343,54 +285,7 @@ def _answer(state: State, link: bytes, request: Pull, now: float) -> Iterator[Ef
         return
     asked = (link, request.feed)
     head, at = state.answered.get(asked, (-1, now))
-    if head == feed.sequence and now - at < _patience_s(state):
+    if head == feed.sequence and now - at < patience_s(state):
         return  # a peer that asks without end costs its neighbours nothing
     state.answered[asked] = (feed.sequence, now)
     yield from send_news(state, feed.road_from(request.have), [link])
-
-
-# -- trust -------------------------------------------------------------------------------------
-
-
-def _weigh(state: State, entry: SignedEntry) -> Iterator[Effect]:
-    """Compare a signed entry with what is held; two that contradict each other convict."""
-    feed = state.feeds.get(entry.header.author)
-    if feed is None:
-        return
-    try:
-        feed.check_honest(entry)
-    except EquivocationProven as error:
-        yield from _convict(state, error.proof)
-
-
-def _convict(state: State, proof: bytes) -> Iterator[Effect]:
-    """Shut an equivocator out and pass the proof on; once."""
-    verdict = state.shun(proof)
-    if verdict is None:
-        return
-    author, sequence = verdict
-    if author == state.me.key:  # our key is in use elsewhere: whatever we publish makes it worse
-        state.rolled_back = True
-        state.observe_only()
-    yield Record(event=Equivocated(author=short_id(author), sequence=sequence, proof=proof.hex()))
-    yield Keep(checkpoint=state.checkpoint())
-    yield from send_control(state, Alert(proof=proof), sorted(state.greeted))
-
-
-def _bulletin(state: State, link: bytes, message: BulletinNews) -> Iterator[Effect]:
-    bulletin = Bulletin.from_bytes(message.bulletin)
-    if not state.take_bulletin(bulletin):
-        return
-    yield Record(
-        event=MembersChanged(
-            serial=bulletin.serial,
-            revoked=tuple(short_id(key) for key in bulletin.revoked),
-            key_epoch=bulletin.key_epoch,
-        )
-    )
-    if not state.may_publish:
-        state.observe_only()
-    yield Keep(checkpoint=state.checkpoint())
-    yield from send_control(state, message, sorted(state.greeted - {link}))
-    for revoked in sorted(state.up & set(bulletin.revoked)):
-        yield Disconnect(link=revoked, why="its certificate was revoked")

@@ -6,7 +6,8 @@ Two families:
   whatever path it comes. It names the destination (the hash of the public copy after it), so the
   payload that travels with it may be the single delta, a sum of deltas or the whole copy
   (`News.base` says from which entry on; 0 is the network's initial model);
-- a *control* message from one peer to its neighbours: hello, heads, pull, witness, alert, bulletin.
+- a *control* message from one peer to its neighbours: hello, heads, pull, witness, alert, bulletin,
+  beacons.
 
 Headers are canonical msgpack arrays. Field order is the order of the tuples below. Numbers are
 below 2^63, so they fit wherever a peer keeps them.
@@ -14,6 +15,7 @@ below 2^63, so they fit wherever a peer keeps them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -212,7 +214,14 @@ class BulletinNews:
     bulletin: bytes
 
 
-Control = Hello | Heads | Pull | Witness | Alert | BulletinNews
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beacons:
+    """What members say of themselves (gossip/beacons.py), each packed by itself."""
+
+    beacons: tuple[bytes, ...]
+
+
+Control = Hello | Heads | Pull | Witness | Alert | BulletinNews | Beacons
 KIND_OF: dict[type[Any], str] = {
     Hello: "hello",
     Heads: "heads",
@@ -220,6 +229,7 @@ KIND_OF: dict[type[Any], str] = {
     Witness: "witness",
     Alert: "alert",
     BulletinNews: "bulletin",
+    Beacons: "beacons",
 }
 CONTROL_KINDS = frozenset(KIND_OF.values())
 # How long a body may be: enough for the heads of 6,000 feeds, for a bulletin to 8,000 members.
@@ -230,6 +240,7 @@ MAX_BODY_BYTES = {
     "witness": 2 * MAX_HEADER_BYTES,
     "alert": 4 * MAX_HEADER_BYTES,
     "bulletin": 2**20,
+    "beacons": 2**14,
 }
 
 
@@ -263,23 +274,23 @@ def pack_body(message: Control) -> bytes:
             return canonical.pack(_heads_to_list(message.heads))
         case Pull():
             return canonical.pack([message.feed, message.have])
-        case Witness():
-            return message.entry
-        case Alert():
-            return message.proof
-        case BulletinNews():
-            return message.bulletin
+        case Witness(entry=raw) | Alert(proof=raw) | BulletinNews(bulletin=raw):
+            return raw  # packed and signed already
+        case Beacons():
+            return canonical.pack(list(message.beacons))
+
+
+_RAW: dict[str, Callable[[bytes], Control]] = {
+    "witness": lambda body: Witness(entry=body),
+    "alert": lambda body: Alert(proof=body),
+    "bulletin": lambda body: BulletinNews(bulletin=body),
+}
 
 
 def parse_body(header: ControlHeader, body: bytes) -> Control:
     """The message that `header` announces. Raises Malformed."""
-    match header.kind:
-        case "witness":
-            return Witness(entry=body)
-        case "alert":
-            return Alert(proof=body)
-        case "bulletin":
-            return BulletinNews(bulletin=body)
+    if header.kind in _RAW:
+        return _RAW[header.kind](body)
     value = canonical.unpack(body, max_bytes=len(body))
     match header.kind, value:
         case "hello", [list() as heads, int() as serial]:
@@ -288,6 +299,8 @@ def parse_body(header: ControlHeader, body: bytes) -> Control:
                 heads=_heads_from_list(heads),
                 serial=_natural(serial, "serial"),
             )
+        case "beacons", list() as beacons if all(isinstance(each, bytes) for each in beacons):
+            return Beacons(beacons=tuple(beacons))
         case "heads", list() as heads:
             return Heads(heads=_heads_from_list(heads))
         case "pull", [bytes() as feed, int() as have]:

@@ -27,6 +27,7 @@ from .grid import add, difference, from_grid, state_hash, to_grid
 from .messages import EntryHeader, sign_entry
 from .mixing import base_of, gamma_of, mix
 from .momentum import quasi_global
+from .posting import pull, send_news
 from .sketch import sketch
 from .state import FloatVector, Phase, State
 from .weights import drop_missing, row_weights
@@ -194,7 +195,7 @@ def _spread(state: State) -> Iterator[Effect]:
         if key in state.greeted and not state.excluded(key):
             by_base.setdefault(state.known.get(key, 0), []).append(key)
     for base, keys in by_base.items():
-        yield from links.send_news(state, state.own.road_from(base), keys)
+        yield from send_news(state, state.own.road_from(base), keys)
 
 
 # -- wait --------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ def nudge(state: State, now: float) -> Iterator[Effect]:
         return
     for key in _awaited(state):
         if key in state.greeted:
-            yield from links.pull(state, key, key, now)
+            yield from pull(state, key, key, now)
     yield SetTimer(timer=NUDGE, at=now + state.me.rules.deadline_s / NUDGES)
 
 

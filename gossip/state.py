@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..crypto.digest import digest
 from ..crypto.identity import Identity
 from ..crypto.membership import Bulletin, Certificate, GroupKey, Roster
+from .beacons import Beacon
 from .door import PUBLIC_EPOCH, Door
 from .feed import Delta, Feed
 from .grid import GridVector
@@ -109,6 +110,8 @@ class State:
         self.public_key = _public_key(me.certificate.network_id)
         self.group_keys: dict[int, GroupKey] = {PUBLIC_EPOCH: self.public_key}
         self._listed: frozenset[bytes] = frozenset()
+        self.beacons: dict[bytes, Beacon] = {}  # the newest of each member, one's own among them
+        self.guests: set[bytes] = set()  # new members to be greeted, neighbours or not
         self.own = Feed(me.key, me.genesis)
         self.feeds: dict[bytes, Feed] = {me.key: self.own}
         self.proofs: dict[bytes, bytes] = {}  # author -> proof that it equivocated
@@ -149,6 +152,10 @@ class State:
         self.disbelieved: set[bytes] = set()  # who said so and never showed it
         self.held: Trained | None = None  # what is not published before a claim is settled
         self.counter = me.boot << 32
+        self.beacon_heard: dict[bytes, float] = {}  # member -> when its last beacon counted
+        self.untold: dict[bytes, dict[bytes, None]] = {}  # link -> whose beacons it has not heard
+        self.is_telling = False  # the timer for beacons is set
+        self.sought: Mapping[bytes, tuple[str, ...]] = {}  # as the driver was told last
         self._stored: dict[bytes, int] = {}  # author -> sequence that the last checkpoint held
         self._follow_neighbours()
 
@@ -213,6 +220,9 @@ class State:
         if not self.roster.apply(bulletin):
             return False
         self._listed = frozenset(key for key, _ in bulletin.sealed_keys)
+        for revoked in bulletin.revoked:
+            self.beacons.pop(revoked, None)
+            self.guests.discard(revoked)
         key = bulletin.group_key(self.me.identity)
         if key is not None:
             self.group_keys[key.epoch] = key
@@ -222,6 +232,10 @@ class State:
         """Whether a verify key is a member's: by its certificate, or on the newest bulletin."""
         known = key in self._listed or self.roster.certificate(key) is not None
         return known and not self.excluded(key)
+
+    def listed(self) -> frozenset[bytes]:
+        """The members that the newest bulletin names."""
+        return self._listed
 
     def has_met(self, key: bytes) -> bool:
         """Whether a neighbour has said hello, and brought the news that it spoke of."""

@@ -17,7 +17,7 @@ from .learners.base import TrainingPlan
 from .learners.spec import LearnerConfig
 from .link_settings import DiscoveryConfig, LimitsConfig
 from .sleep import SleepConfig
-from .transports.addresses import parse
+from .transports.addresses import ANYWHERE, parse
 from .upkeep import LogConfig, MetricsConfig
 
 
@@ -35,6 +35,16 @@ def _check_listen(address: str) -> str:
     if _dial_target(address) is not None:
         raise ValueError(f"'{address}' names a peer; write the part before /p2p/")
     return address
+
+
+def _check_announced(address: str) -> str:
+    if _is_anywhere(_check_listen(address)):
+        raise ValueError(f"others cannot dial '{address}'; write an address that they can")
+    return address
+
+
+def _is_anywhere(address: str) -> bool:
+    return parse(address).host in ANYWHERE
 
 
 def _check_peer(address: str) -> str:
@@ -87,6 +97,7 @@ class PeerConfig(BaseModel):
     name: Name
     transport: Literal["libp2p", "mqtt", "memory"] = "libp2p"
     listen: Annotated[str, AfterValidator(_check_listen)] = "/ip4/127.0.0.1/tcp/0"
+    announce: tuple[Annotated[str, AfterValidator(_check_announced)], ...] = ()
     peers: tuple[Annotated[str, AfterValidator(_check_peer)], ...] = ()
     broker: BrokerConfig | None = None
     discovery: DiscoveryConfig = DiscoveryConfig()
@@ -115,7 +126,7 @@ class PeerConfig(BaseModel):
         for address in self.discovery.bootstrap:
             if _check_peer(address).startswith(_NO_ADDRESS):
                 raise ValueError(f"'{address}' in discovery.bootstrap says whose, but not where")
-        if self.discovery.mdns and parse(self.listen).host in {"0.0.0.0", "::"}:
+        if self.discovery.mdns and _is_anywhere(self.listen):
             raise ValueError(
                 f"others cannot dial '{self.listen}', which discovery.mdns would announce; "
                 "listen on one address of this machine"

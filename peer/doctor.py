@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..crypto.errors import StorageError, TidingsError
-from ..crypto.files import exclusive
 from ..crypto.ledger import Ledger
 from ..gossip.rules import Rules
 from ..gossip.topology import Topology
@@ -49,7 +48,7 @@ def examine(folder: PeerFolder, *, wait_s: float = NETWORK_WAIT_S) -> list[Check
         found.append(_budget(folder))
     if config is not None and config.transport == "libp2p":
         places = [place for known in config.addresses().values() for place in known]
-        found.append(machine.listen(config.listen, runs=_is_running(folder)))
+        found.append(machine.listen(config.listen, runs=folder.is_running()))
         found += machine.reach(places, wait_s=wait_s)
     if config is not None and config.broker is not None:
         found.append(_broker(folder, config.broker, wait_s))
@@ -200,16 +199,6 @@ def _broker(folder: PeerFolder, config: BrokerConfig, wait_s: float) -> Check:
         fix = "is the broker running, and does a firewall let the port through?"
         return warning("broker", found.found, fix)
     return found
-
-
-def _is_running(folder: PeerFolder) -> bool:
-    if not folder.lock_file.exists():
-        return False
-    try:
-        with exclusive(folder.lock_file, "running this peer"):
-            return False
-    except StorageError:
-        return True
 
 
 def worst(checks: list[Check]) -> str:

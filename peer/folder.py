@@ -191,6 +191,16 @@ class PeerFolder:
             self._note_holder()
             yield
 
+    def is_running(self) -> bool:
+        """Whether a process runs this peer now."""
+        if not self.lock_file.exists():
+            return False
+        try:
+            with exclusive(self.lock_file, "running this peer"):
+                return False
+        except StorageError:
+            return True
+
     def _holder(self) -> str:
         try:
             return self.lock_file.read_text().strip() or "(unknown)"

@@ -18,6 +18,7 @@ from ..crypto.ledger import Ledger
 from ..gossip.events import Event
 from ..gossip.rules import Rules
 from ..gossip.state import State
+from .admission_watch import watch_admission
 from .assembly import check_model, make_state, make_trainer
 from .clock import wall_time
 from .config import PeerConfig
@@ -92,9 +93,7 @@ def opened(
             )
 
             def make_transport() -> Transport:
-                link = transport(state) if transport else _transport_of(config, state, folder.path)
-                link.seek(config.addresses())
-                return link
+                return transport(state) if transport else _transport_of(config, state, folder.path)
 
             node = Node(
                 name=config.name,
@@ -103,6 +102,8 @@ def opened(
                 store=store,
                 log=log,
                 transport=make_transport,
+                peers=config.addresses(),
+                announce=config.announce,
                 sleep=config.sleep,
                 watch=watch,
             )
@@ -179,7 +180,7 @@ def run_peer(path: Path, watch: Callable[[Event], None] = lambda event: None) ->
             metrics.see(event)
 
     with opened(folder, watch=see) as node:
-        tasks: list[Task] = [node.run]
+        tasks: list[Task] = [node.run, partial(watch_admission, folder, node)]
         if metrics is not None and place is not None:
             tasks.append(partial(serve, metrics, place))
         backend = node.transport.backend

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -20,6 +21,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from anyio.to_thread import run_sync
 
 from ..crypto.errors import TidingsError, TransportError
+from ..crypto.membership import Bulletin
 from ..gossip import effects as fx
 from ..gossip.core import handle
 from ..gossip.events import Event
@@ -30,6 +32,7 @@ from .sleep import NEVER, SleepConfig
 from .store import Store
 from .training import Trainer
 from .transports import base
+from .transports.addresses import announceable, merged
 from .transports.base import Transport
 
 INBOX_LENGTH = 256
@@ -48,6 +51,9 @@ def root_cause(error: BaseException) -> BaseException:
 class Node:
     """A peer at work on a transport. ``name`` is for its event log.
 
+    ``peers`` are those that its owner named, with their addresses; ``announce`` holds the addresses
+    to tell others instead of those that the transport listens on.
+
     Store and log are the caller's to close, after ``at_rest`` is set: a learner cannot be
     interrupted, so its thread may outlive ``run`` for a while.
     """
@@ -61,6 +67,8 @@ class Node:
         store: Store,
         log: EventLog,
         transport: Callable[[], Transport],
+        peers: Mapping[bytes, Sequence[str]] = MappingProxyType({}),
+        announce: Sequence[str] = (),
         sleep: SleepConfig = NEVER,
         watch: Callable[[Event], None] = lambda event: None,
     ) -> None:
@@ -71,6 +79,10 @@ class Node:
         self._log = log
         self._make_transport = transport
         self.transport = transport()
+        self._peers = peers
+        self._announce = announce
+        self._wanted: Mapping[bytes, tuple[str, ...]] = {}  # by the core
+        self.transport.seek(peers)
         self._sleep = sleep
         self._tired = False  # the rounds between two sleeps are done
         self._radio: anyio.CancelScope  # of the transport's task
@@ -87,6 +99,7 @@ class Node:
         Raises TransportError when the address cannot be used, StorageError when the disk fails.
         """
         send, inbox = anyio.create_memory_object_stream[fx.Input](INBOX_LENGTH)
+        self._inbox = send
         # the core asks for one training at a time, so this never grows
         jobs, work = anyio.create_memory_object_stream[Job](math.inf)
         self._core = anyio.CapacityLimiter(1)  # a thread of its own, whoever trains
@@ -98,13 +111,20 @@ class Node:
                 task_status.started(addresses)
                 await self._take(fx.Started(), jobs)
                 while True:
+                    places = tuple(self._announce or announceable(addresses))
+                    await self._take(fx.Listening(addresses=places), jobs)
                     await self._loop(inbox, jobs)
                     await self._fall_silent(inbox, jobs)
                     await anyio.sleep(self._sleep.for_s)
                     self.transport = self._make_transport()
-                    await tasks.start(self._listen, deliver)
+                    self.transport.seek(merged(self._peers, self._wanted))
+                    addresses = await tasks.start(self._listen, deliver)
         except BaseExceptionGroup as group:
             raise root_cause(group) from None
+
+    async def tell(self, bulletin: Bulletin) -> None:
+        """Pass on what the peer's owner got from the network's, while the peer runs."""
+        await self._inbox.send(fx.Told(bulletin=bulletin))
 
     async def _loop(
         self, inbox: MemoryObjectReceiveStream[fx.Input], jobs: MemoryObjectSendStream[Job]
@@ -210,6 +230,9 @@ class Node:
                     await run_sync(self._store.keep, effect.checkpoint, limiter=self._core)
                 case fx.Train() | fx.Evaluate():
                     await jobs.send(effect)
+                case fx.Seek():
+                    self._wanted = effect.peers
+                    self.transport.seek(merged(self._peers, self._wanted))
                 case fx.Disconnect():
                     await self.transport.disconnect(effect.link, effect.why)
 

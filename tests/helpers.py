@@ -26,6 +26,7 @@ from tidings.crypto.membership import Bulletin, Certificate, GroupKey, JoinReque
 from tidings.crypto.privacy import PrivacyGate, Release
 from tidings.crypto.privacy_settings import PrivacySettings
 from tidings.gossip import effects as fx
+from tidings.gossip.beacons import Beacon
 from tidings.gossip.core import handle
 from tidings.gossip.events import Event, Refused
 from tidings.gossip.grid import GridVector
@@ -69,6 +70,8 @@ class Village:
         self.kept: list[list[Checkpoint]] = [[] for _ in range(members)]
         self.timers: list[dict[str, float]] = [{} for _ in range(members)]
         self.jobs: list[fx.Train | None] = [None] * members
+        self.sought: list[dict[bytes, tuple[str, ...]]] = [{} for _ in range(members)]
+        self.cut: list[tuple[int, int]] = []  # who wants the link to whom cut
 
     # -- papers ------------------------------------------------------------------------------
 
@@ -92,6 +95,11 @@ class Village:
             key=key or self.group_key,
             entropy=entropy_of(self.seed, "bulletin", serial),
         )
+
+    def beacon(self, index: int, number: int, *addresses: str) -> bytes:
+        """A member's packed beacon."""
+        who, certificate = self.identities[index], self.certificates[index]
+        return Beacon.make(who, certificate, number, addresses).to_bytes()
 
     def make_state(self, index: int, *, boot: int = 1) -> State:
         """The state of a member that starts for the first time and knows all certificates."""
@@ -129,6 +137,10 @@ class Village:
                     self.timers[index][effect.timer] = effect.at
                 case fx.Train():
                     self.jobs[index] = effect
+                case fx.Seek():
+                    self.sought[index] = dict(effect.peers)
+                case fx.Disconnect():
+                    self.cut.append((index, self.keys.index(effect.link)))
         return effects
 
     def join(self, a: int, b: int) -> None:

@@ -32,6 +32,15 @@ def admit(
         file = write_admission(admin, certificate, path.parent if out is None else out)
         typer.echo(f"'{certificate.name}' is member {certificate.index}: {file}")
     typer.echo("Next: send each file to its peer, who runs: tidings peer join FOLDER FILE")
+    keys = {certificate.verify_key for certificate in admitted}
+    older = [each for each in admin.members() if each.verify_key not in keys]
+    if older:
+        target = folder / "admissions"
+        files = [write_admission(admin, each, target) for each in older]
+        typer.echo(
+            f"The network runs already? Then send {files[0]} (or any other of {target})\n"
+            "to its peer as well: from there the others hear of the new members"
+        )
 
 
 def read_request(path: Path) -> JoinRequest:

@@ -35,9 +35,9 @@ def revoke(
     files = [write_admission(admin, each, target) for each in admin.members()]
     if files:
         typer.echo(
-            f"Next: send {files[0]} (or any other of {target}) to its peer, who stops, runs\n"
+            f"Next: send {files[0]} (or any other of {target}) to its peer, who runs\n"
             "  tidings peer join FOLDER FILE\n"
-            "and starts again; from there the bulletin spreads by gossip"
+            "while the peer runs or not; from there the bulletin spreads by gossip"
         )
 
 

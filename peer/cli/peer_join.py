@@ -19,11 +19,13 @@ def join(
 
     peer = PeerFolder.open(folder)
     given = Admission.load(admission, peer.identity())
-    with peer.running():
-        peer.join(given)
+    peer.join(given)
     typer.echo(
         f"'{given.certificate.name}' is member {given.certificate.index} of the network "
         f"'{given.network.name}' ({given.network.network_id.hex()})"
     )
     foresee_costs(peer)
-    typer.echo(f"Next: tidings peer run {folder}")
+    if peer.is_running():
+        typer.echo("It runs, and takes up what is new within a second or two.")
+    else:
+        typer.echo(f"Next: tidings peer run {folder}")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...crypto.errors import TransportError
+from ...crypto.identity import libp2p_peer_id
+
+ANYWHERE = frozenset({"0.0.0.0", "::"})  # hosts that mean any address of a machine
 
 _FORM = re.compile(
     r"/(?P<kind>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/\s]+)/tcp/(?P<port>\d{1,5})"
@@ -39,3 +43,36 @@ def parse(address: str) -> TcpAddress:
     return TcpAddress(
         kind=match["kind"], host=match["host"], port=int(match["port"]), peer_id=match["peer_id"]
     )
+
+
+def announceable(listening: Iterable[str]) -> tuple[str, ...]:
+    """Those of a transport's own addresses that others may be able to dial.
+
+    Not a broker's, and not those that mean any address of this machine.
+    """
+    return tuple(each for each in listening if (it := _read(each)) and it.host not in ANYWHERE)
+
+
+def merged(
+    named: Mapping[bytes, Sequence[str]], heard: Mapping[bytes, Sequence[str]]
+) -> dict[bytes, tuple[str, ...]]:
+    """Whom to seek and where: what the owner named first, then what the peers say of themselves.
+
+    Words of others that are no address, or that lead to somebody else, are left out.
+    """
+    places = {key: list(addresses) for key, addresses in named.items()}
+    for key, addresses in heard.items():
+        known = places.setdefault(key, [])
+        peer_id = libp2p_peer_id(key)
+        for address in addresses:
+            it = _read(address)
+            if it and it.peer_id in (None, peer_id) and address not in known:
+                known.append(address)
+    return {key: tuple(addresses) for key, addresses in places.items()}
+
+
+def _read(address: str) -> TcpAddress | None:
+    try:
+        return parse(address)
+    except TransportError:
+        return None

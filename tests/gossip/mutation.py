@@ -23,11 +23,13 @@ from tidings.crypto.errors import RemoteError
 from tidings.crypto.identity import Identity
 from tidings.crypto.membership import Bulletin, Certificate, GroupKey
 from tidings.gossip import integers, wire
+from tidings.gossip.beacons import Beacon
 from tidings.gossip.door import Door
 from tidings.gossip.feed import Feed
 from tidings.gossip.messages import (
     KIND_OF,
     Alert,
+    Beacons,
     BulletinNews,
     Control,
     Head,
@@ -115,6 +117,7 @@ class Mutations:
             Witness(entry=self.past[1].pack()),
             Alert(proof=make_proof(far.sign(step), far.sign(step, samples=1))),
             BulletinNews(bulletin=village.issue_bulletin(3).to_bytes()),
+            Beacons(beacons=(village.beacon(4, 7, "/ip4/192.0.2.7/tcp/4001"),)),
         ]
         return [self._control(message) for message in messages]
 
@@ -284,6 +287,10 @@ def outcome_of(frame: bytes, door: Door) -> str:
                 verify_proof(message.proof, door.network_id)
             case BulletinNews():
                 Bulletin.from_bytes(message.bulletin).verify(door.roster.root_key, door.network_id)
+            case Beacons():
+                for packed in message.beacons:
+                    beacon = Beacon.from_bytes(packed)
+                    beacon.verify(door.roster.root_key, door.network_id)
             case _:
                 pass
         return KIND_OF[type(message)]

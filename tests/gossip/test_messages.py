@@ -20,6 +20,7 @@ from tidings.gossip.messages import (
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
     Alert,
+    Beacons,
     BulletinNews,
     Control,
     ControlHeader,
@@ -81,6 +82,7 @@ MESSAGES = st.one_of(
     st.builds(Witness, entry=st.binary(max_size=99)),
     st.builds(Alert, proof=st.binary(max_size=99)),
     st.builds(BulletinNews, bulletin=st.binary(max_size=99)),
+    st.builds(Beacons, beacons=st.lists(st.binary(max_size=99), max_size=9).map(tuple)),
 )
 ENTRY = EntryHeader(
     network_id=bytes(16),

@@ -41,6 +41,7 @@ from tidings.gossip.messages import (
     KIND_OF,
     MAX_BODY_BYTES,
     Alert,
+    Beacons,
     BulletinNews,
     Control,
     ControlHeader,
@@ -436,6 +437,7 @@ TRUE_WORDS: dict[str, Callable[[Scene], Control]] = {
     "witness": lambda s: Witness(entry=s.past[0].entry.pack()),
     "alert": lambda s: Alert(proof=s.equivocation(s.far)),
     "bulletin": lambda s: BulletinNews(bulletin=s.village.bulletin.to_bytes()),
+    "beacons": lambda s: Beacons(beacons=(s.village.beacon(1, 5),)),
 }
 
 

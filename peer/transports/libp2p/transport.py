@@ -81,6 +81,7 @@ class Libp2pTransport:
         self._bootstrap = _by_key(discovery.bootstrap if discovery else ())
         self._found: dict[bytes, tuple[str, ...]] = {}  # by mDNS; members only
         self._links: dict[bytes, Link] = {}
+        self._unreached: set[bytes] = set()  # whose addresses led nowhere when last tried
         self._sought = dict(self._bootstrap)
         self._keepers: dict[bytes, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
@@ -156,8 +157,8 @@ class Libp2pTransport:
         return key != self._own_key and self._accept(key)
 
     def _may_call(self, key: bytes) -> bool:
-        """Whether a larger key may dial this peer: when this peer could not dial it."""
-        return not self._where(key)
+        """Whether a larger key may dial this peer: when this peer does not reach it."""
+        return not self._where(key) or key in self._unreached
 
     def _where(self, peer: bytes) -> tuple[str, ...]:
         """Where a peer may be dialled: as was configured, and if nothing was, as was heard."""
@@ -189,6 +190,10 @@ class Libp2pTransport:
                 link = self._links.get(peer)
                 if link is None and self._accept(peer):
                     link = await self._dial(peer)
+                    if link is None:
+                        self._unreached.add(peer)
+                    else:
+                        self._unreached.discard(peer)
                 if link is not None:
                     since = trio.current_time()
                     await link.gone.wait()
