@@ -95,7 +95,7 @@ class PeerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    transport: Literal["libp2p", "mqtt", "memory"] = "libp2p"
+    transport: Literal["libp2p", "mqtt", "gateway", "memory"] = "libp2p"
     listen: Annotated[str, AfterValidator(_check_listen)] = "/ip4/127.0.0.1/tcp/0"
     announce: tuple[Annotated[str, AfterValidator(_check_announced)], ...] = ()
     peers: tuple[Annotated[str, AfterValidator(_check_peer)], ...] = ()
@@ -135,9 +135,9 @@ class PeerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _broker_is_named(self) -> PeerConfig:
-        if self.transport == "mqtt" and self.broker is None:
+        if self.transport in ("mqtt", "gateway") and self.broker is None:
             raise ValueError(
-                "transport 'mqtt' needs a table [broker] with a url, such as mqtts://broker.lan"
+                f"transport '{self.transport}' needs a table [broker] with a url, such as mqtts://broker.lan"
             )
         return self
 

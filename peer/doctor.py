@@ -46,7 +46,7 @@ def examine(folder: PeerFolder, *, wait_s: float = NETWORK_WAIT_S) -> list[Check
     if config is not None:
         found.append(_learner(folder, config))
         found.append(_budget(folder))
-    if config is not None and config.transport == "libp2p":
+    if config is not None and config.transport in ("libp2p", "gateway"):
         places = [place for known in config.addresses().values() for place in known]
         found.append(machine.listen(config.listen, runs=folder.is_running()))
         found += machine.reach(places, wait_s=wait_s)

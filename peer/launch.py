@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 
-from ..crypto.errors import ConfigError
 from ..crypto.ledger import Ledger
 from ..gossip.events import Event
 from ..gossip.rules import Rules
@@ -21,7 +20,6 @@ from ..gossip.state import State
 from .admission_watch import watch_admission
 from .assembly import check_model, make_state, make_trainer
 from .clock import wall_time
-from .config import PeerConfig
 from .costs import Remembered
 from .event_log import EventLog
 from .folder import PeerFolder
@@ -32,6 +30,7 @@ from .node import Node, root_cause
 from .status import status_of
 from .store import Store
 from .transports.base import Transport
+from .transports.chosen import transport_of
 
 __all__ = ["opened", "root_cause", "run_peer"]
 
@@ -47,12 +46,14 @@ def opened(
     folder: PeerFolder,
     *,
     transport: Callable[[State], Transport] | None = None,
+    on_asyncio: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> Iterator[Node]:
     """The node of a folder, which stays locked for as long as it is open.
 
     ``transport`` makes another than the configuration names (tests, and peers that share a
-    process); ``watch`` sees each event. Raises any TidingsError that says what is wrong with the
+    process); with ``on_asyncio`` one that needs trio gets a thread for it; ``watch`` sees each
+    event. Raises any TidingsError that says what is wrong with the
     folder.
     """
     sys.setswitchinterval(SWITCH_S)
@@ -93,7 +94,14 @@ def opened(
             )
 
             def make_transport() -> Transport:
-                return transport(state) if transport else _transport_of(config, state, folder.path)
+                if transport is not None:
+                    return transport(state)
+                made = transport_of(config, state, folder.path)
+                if on_asyncio and made.backend == "trio":
+                    from .transports.trio_thread import TrioThread
+
+                    return TrioThread(made)
+                return made
 
             node = Node(
                 name=config.name,
@@ -111,58 +119,6 @@ def opened(
                 yield node
             finally:
                 node.at_rest.wait(STOP_S)
-
-
-def _transport_of(config: PeerConfig, state: State, folder: Path) -> Transport:
-    if config.transport == "mqtt":
-        return _mqtt_of(config, state, folder)
-    if config.transport != "libp2p":
-        raise ConfigError(
-            f"a peer of its own cannot use transport '{config.transport}'",
-            where="transport",
-            fix='use transport = "libp2p" or "mqtt"',
-        )
-    try:
-        from .transports.libp2p.transport import Libp2pTransport
-    except ImportError as error:
-        raise ConfigError(
-            "transport 'libp2p' needs a package that is not installed",
-            where="transport",
-            fix="pip install 'tidings[libp2p]'",
-        ) from error
-    return Libp2pTransport(
-        state.me.identity.seed,
-        config.listen,
-        state.may_link,
-        config.limits.limits(state.me.rules.max_frame_bytes),
-        discovery=config.discovery.discovery(),
-    )
-
-
-def _mqtt_of(config: PeerConfig, state: State, folder: Path) -> Transport:
-    assert config.broker is not None  # checked when the file was read
-    try:
-        from .transports.mqtt.limits import MqttLimits
-        from .transports.mqtt.transport import MqttTransport
-    except ImportError as error:
-        raise ConfigError(
-            "transport 'mqtt' needs a package that is not installed",
-            where="transport",
-            fix="pip install 'tidings[mqtt]'",
-        ) from error
-    longest = state.me.rules.max_frame_bytes
-    limits = MqttLimits(
-        max_frame_bytes=longest,
-        max_buffered_bytes=longest + longest // 2,
-        max_queued_bytes=longest + longest // 2,
-    )
-    return MqttTransport(
-        state.me.identity,
-        state.me.certificate.network_id,
-        config.broker.settings(folder),
-        state.may_link,
-        limits,
-    )
 
 
 def run_peer(path: Path, watch: Callable[[Event], None] = lambda event: None) -> None:

@@ -30,7 +30,7 @@ def run(
         str | None, typer.Option(help="live: real transports; sim: virtual clock, faults.")
     ] = None,
     transport: Annotated[
-        str | None, typer.Option(help="Of the live engine: libp2p, mqtt or memory.")
+        str | None, typer.Option(help="Of the live engine: libp2p, mqtt, mixed or memory.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything that is chance.")] = None,
     sets: Annotated[

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import anyio
 from anyio.abc import TaskStatus
@@ -44,12 +45,15 @@ from ...peer.transports.memory import MemoryHub, MemoryTransport
 from ...peer.upkeep import WHOLE
 from ..brokers import Broker, make_broker
 from ..follow import Follower
+from ..roles import roles_of
 from ..run_log import LogLine
 from ..scenario import Scenario
 from ..tally import Tally
 from ..world import shares_of
 
 LOOK_EVERY_S = 0.2
+PeerTransport = Literal["libp2p", "mqtt", "gateway", "memory"]
+BROKERED = frozenset({"mqtt", "gateway"})
 OUTPUT_NAME = "output.txt"  # what a peer in a process of its own printed
 Watch = Callable[[LogLine], None]
 
@@ -103,25 +107,29 @@ def prepare(scenario: Scenario, folder: Path) -> Town:
     with _free_ports(scenario.peers + 1) as ports:
         addresses = [f"/ip4/127.0.0.1/tcp/{port}" for port in ports]
     broker = None
-    if scenario.transport == "mqtt":
-        keys = {each.name: each.verify_key for each in certificates}
+    topology = Topology(scenario.rules.topology)
+    roles = _roles(scenario, topology)
+    brokered = {name for name, role in zip(names, roles, strict=True) if role in BROKERED}
+    if brokered:
+        keys = {each.name: each.verify_key for each in certificates if each.name in brokered}
         network_id = admin.network.network_id
         broker = make_broker(scenario.broker, folder / "broker", network_id, keys, ports[-1])
-    topology = Topology(scenario.rules.topology)
     folders = []
     for index, share in enumerate(shares_of(scenario)):
         peer_path = folder / "peers" / names[index]
         make_folder(peer_path)
         config = PeerConfig(
             name=names[index],
-            transport=scenario.transport,
+            transport=roles[index],
             listen=addresses[index],
             peers=tuple(
-                f"{'' if broker else addresses[other]}/p2p/"
+                f"{'' if 'mqtt' in (roles[index], roles[other]) else addresses[other]}/p2p/"
                 f"{libp2p_peer_id(identities[other].verify_key)}"
                 for other in topology.all_neighbours(index)
             ),
-            broker=broker.equip(names[index], peer_path) if broker else None,
+            broker=broker.equip(names[index], peer_path)
+            if broker and names[index] in brokered
+            else None,
             learner=scenario.learner.model_copy(
                 update={"dataset": NPZ, "dataset_args": {"path": "data.npz"}}
             ),
@@ -139,6 +147,13 @@ def prepare(scenario: Scenario, folder: Path) -> Town:
         folders.append(peer)
     _share_costs(folders)
     return Town(folders=folders, broker=broker)
+
+
+def _roles(scenario: Scenario, topology: Topology) -> list[PeerTransport]:
+    """The transport of each peer."""
+    if scenario.transport == "mixed":
+        return [*roles_of(topology)]
+    return [scenario.transport] * scenario.peers
 
 
 def _share_costs(folders: list[PeerFolder]) -> None:
@@ -212,7 +227,12 @@ async def _run_together(
             if threading.current_thread() is threading.main_thread():
                 # a KeyboardInterrupt would come up in the midst of anything
                 await tasks.start(_stop_on_signal, tasks.cancel_scope)
-            nodes = [stack.enter_context(opened(folder, transport=transport)) for folder in folders]
+            nodes = [
+                stack.enter_context(
+                    opened(folder, transport=transport, on_asyncio=scenario.transport == "mixed")
+                )
+                for folder in folders
+            ]
             for node in nodes:
                 await tasks.start(node.run)
             outcome = await _watched(referee)
