@@ -39,7 +39,8 @@ def to_grid(x: NDArray[np.floating], grid_bits: int) -> GridVector:
 
 def from_grid(p: GridVector, grid_bits: int) -> FloatVector:
     """The float32 values (..., P) of grid units; exact for values below 2^24 units."""
-    scaled: FloatVector = np.ldexp(p.astype(np.float32), -grid_bits)
+    scaled: FloatVector = p.astype(np.float32)
+    scaled *= np.float32(2.0**-grid_bits)  # a power of two, so it is exact
     return scaled
 
 
@@ -47,7 +48,9 @@ def add(p: GridVector, q: GridVector) -> GridVector:
     """The exact sum p + q (..., P); raises GridOverflow rather than wrap around."""
     total: GridVector = p + q
     # an overflow is the only way for a sum to differ in sign from both of its terms
-    if (((p ^ total) & (q ^ total)) < 0).any():
+    crossed = p ^ total
+    crossed &= q ^ total
+    if crossed.min(initial=0) < 0:
         raise GridOverflow("the sum of a public copy and a delta leaves the grid's int32 range")
     return total
 

@@ -20,12 +20,13 @@ Two different codes may give the same vector; what is signed is the hash of the 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..crypto.errors import Malformed, WrongShape
-from .grid import LARGEST, SMALLEST, GridVector
+from .grid import GridVector
 
 BLOCK = 8192
 
@@ -65,8 +66,11 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
         raise Malformed(f"a shift by {shift} bits")
     v: GridVector = np.zeros(size, dtype=np.int32)
     if shift < _ALL_ZERO:
+        naturals = v.view(np.uint32)  # zigzagged values take the room of the values
         for start in range(0, size, BLOCK):
-            _decode_block(reader, v[start : start + BLOCK], shift)
+            _decode_block(reader, naturals[start : start + BLOCK], (1 << (32 - shift)) - 1)
+        for start in range(0, size, 8 * BLOCK):
+            _unzigzag(v[start : start + 8 * BLOCK], shift)
     reader.finish()
     return v
 
@@ -89,18 +93,19 @@ def _encode_block(values: GridVector) -> bytes:
     return best
 
 
-def _decode_block(reader: _Reader, out: GridVector, shift: int) -> None:
+def _decode_block(reader: _Reader, out: Naturals, largest: int) -> None:
+    """Fill the zeros ``out`` with the zigzagged values of a block, each at most ``largest``."""
     tag = reader.take(1)[0]
     if tag == _DENSE:
-        out[:] = _unzigzag(_decode_numbers(reader, len(out)), shift)
+        out[:] = _decode_numbers(reader, len(out), largest)
     elif tag == _SPARSE:
         (count,) = reader.unpack(_COUNT)
         if count > len(out):
             raise Malformed(f"{count} values in a block of {len(out)}")
-        places = np.cumsum(_decode_numbers(reader, count) + 1) - 1
+        places = np.cumsum(_decode_numbers(reader, count, 2**32) + 1) - 1
         if count and places[-1] >= len(out):
             raise Malformed("a value beyond the end of its block")
-        out[places] = _unzigzag(_decode_numbers(reader, count) + 1, shift)
+        out[places] = _decode_numbers(reader, count, largest - 1) + 1
     elif tag != _ZERO:
         raise Malformed(f"a block of unknown form {tag}")
 
@@ -133,8 +138,8 @@ def _best_split(numbers: Naturals) -> tuple[int, bool]:
     return best, is_flat
 
 
-def _decode_numbers(reader: _Reader, count: int) -> NDArray[np.int64]:
-    """``count`` numbers, each from 0 to 2^32 - 1."""
+def _decode_numbers(reader: _Reader, count: int, largest: int) -> NDArray[np.int64]:
+    """``count`` numbers, each from 0 to ``largest``, and below 2^32."""
     k, length = reader.unpack(_NUMBERS)
     if k > 32:
         raise Malformed(f"remainders of {k} bits")
@@ -148,8 +153,11 @@ def _decode_numbers(reader: _Reader, count: int) -> NDArray[np.int64]:
         numbers -= 1
         numbers <<= k
     numbers |= _remainders(reader.take((count * k + 7) // 8), count, k)
-    if count and int(numbers.max()) >= 2**32:
+    most = int(numbers.max()) if count else 0
+    if most >= 2**32:
         raise Malformed("a number of more than 32 bits")
+    if most > largest:
+        raise Malformed("a value outside the int32 range")
     return numbers
 
 
@@ -159,11 +167,18 @@ def _remainders(packed: memoryview, count: int, k: int) -> NDArray[np.int64]:
     padded[: len(packed)] = packed
     # the eight bytes from each byte on hold any number that begins in that byte
     windows = np.ndarray(len(packed) + 1, dtype="<i8", buffer=padded, strides=(1,))
-    first_bit = np.arange(count) * k
-    numbers = windows.take(first_bit >> 3)
-    numbers >>= first_bit & 7
+    octet, bit = _first_bits(k)
+    numbers = windows.take(octet[:count])
+    numbers >>= bit[:count]
     numbers &= (1 << k) - 1
     return numbers
+
+
+@lru_cache(maxsize=8)  # 64 KiB each way; the blocks of a vector have much the same k
+def _first_bits(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """In which octet and at which bit of it each number of a block begins."""
+    first = np.arange(BLOCK, dtype=np.int64) * k
+    return first >> 3, first & 7
 
 
 def _steps(ends: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -180,13 +195,14 @@ def _zigzag(values: GridVector) -> Naturals:
     return naturals
 
 
-def _unzigzag(numbers: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
-    values = -(numbers & 1)
-    values ^= numbers >> 1
-    values <<= shift
-    if len(values) and not SMALLEST <= int(values.min()) <= int(values.max()) <= LARGEST:
-        raise Malformed("a value outside the int32 range")
-    return values
+def _unzigzag(v: GridVector, shift: int) -> None:
+    """Turn zigzagged values into what they stand for, times 2^shift, where they are."""
+    signs = v & np.int32(1)
+    np.negative(signs, out=signs)
+    naturals = v.view(np.uint32)
+    naturals >>= np.uint32(1)
+    v ^= signs
+    v <<= np.int32(shift)
 
 
 class _Reader:

@@ -37,10 +37,12 @@ def mix(
         raise ValueError(f"{w.shape} weights do not fit copies of shape {copies.shape}")
     pull = np.zeros_like(own_copy, dtype=np.float32)
     for k in range(w.shape[-1]):
-        pull += w[..., k, None] * (copies[..., k, :] - own_copy)
-    step = np.asarray(gamma, dtype=np.float32)[..., None]
-    mixed: FloatVector = base + step * pull
-    return mixed
+        apart = copies[..., k, :] - own_copy
+        apart *= w[..., k, None]
+        pull += apart
+    pull *= np.asarray(gamma, dtype=np.float32)[..., None]
+    pull += base
+    return pull
 
 
 def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:

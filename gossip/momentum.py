@@ -31,5 +31,8 @@ def quasi_global(
     """
     if steps < 1 or lr <= 0:
         raise ValueError("a round without training has no momentum: keep the buffer as it is")
-    moved = (before - after) / np.float32(lr * steps)
-    return np.float32(mu) * m + np.float32(1 - mu) * moved
+    moved = before - after
+    moved /= np.float32(lr * steps)
+    moved *= np.float32(1 - mu)
+    moved += np.float32(mu) * m
+    return moved
