@@ -27,7 +27,8 @@ class Event:
 
     def as_fields(self) -> dict[str, Any]:
         """The event as the fields of its log line, without time and peer."""
-        return {"event": self.kind, **dataclasses.asdict(self)}
+        names = (field.name for field in dataclasses.fields(self))
+        return {"event": self.kind, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +216,16 @@ class MemberFound(Event):
     name: str
     index: int
     addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportWarning(Event):
+    """Trouble with the transport that a person may be able to mend, such as a broker that is gone.
+
+    The same trouble is noted once in a while; links that come up again show that it is over.
+    """
+
+    what: str
 
 
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}

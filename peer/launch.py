@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from ..crypto.ledger import Ledger
-from ..gossip.events import Event
+from ..gossip.events import Event, TransportWarning
 from ..gossip.rules import Rules
 from ..gossip.state import State
 from .admission_watch import watch_admission
@@ -93,10 +93,15 @@ def opened(
                 composition=Remembered(folder.costs_file),
             )
 
+            def warn(what: str) -> None:
+                event = TransportWarning(what=what)
+                log.write(event, time=wall_time(), peer=config.name)
+                watch(event)
+
             def make_transport() -> Transport:
                 if transport is not None:
                     return transport(state)
-                made = transport_of(config, state, folder.path)
+                made = transport_of(config, state, folder.path, warn)
                 if on_asyncio and made.backend == "trio":
                     from .transports.trio_thread import TrioThread
 

@@ -3,8 +3,8 @@
 One loop handles one input at a time. Whatever may wait is a task of its own: each link has an
 outbox, so a slow neighbour holds up nobody else. Training and the core's arithmetic run in worker
 threads, so the network never waits for them; only what comes to an idle peer with a small model is
-handled at once, for the way to a thread and back would take as long. A checkpoint is on the disk before the effects that
-follow it.
+handled at once, for the way to a thread and back would take as long. A checkpoint is on the disk
+before the effects that follow it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from functools import partial
 from types import MappingProxyType
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
-from ..crypto.errors import TidingsError, TransportError
+from ..crypto.errors import TidingsError
 from ..crypto.membership import Bulletin
 from ..gossip import effects as fx
 from ..gossip.core import handle
@@ -29,6 +29,7 @@ from ..gossip.events import Event
 from ..gossip.state import State
 from .clock import monotonic_time, wall_time
 from .event_log import EventLog
+from .outboxes import Outboxes
 from .sleep import NEVER, SleepConfig
 from .store import Store
 from .training import Trainer
@@ -37,7 +38,6 @@ from .transports.addresses import announceable, merged
 from .transports.base import Transport
 
 INBOX_LENGTH = 256
-OUTBOX_LENGTH = 64  # frames that may wait for one link before it is cut
 SMALL_MODEL = 2**17  # parameters; the core takes about 2 ms for a delta
 HANDOVERS = 4  # from an outbox to the wire
 Job = fx.Train | fx.Evaluate
@@ -92,7 +92,7 @@ class Node:
         self._silent: anyio.Event  # the transport's task has ended
         self._watch = watch
         self._timers: dict[str, float] = {}
-        self._outboxes: dict[bytes, MemoryObjectSendStream[bytes]] = {}
+        self._outboxes: Outboxes
         self.at_rest = threading.Event()  # no thread of the learner's is running
         self.at_rest.set()
 
@@ -108,7 +108,8 @@ class Node:
         self._core = anyio.CapacityLimiter(1)  # a thread of its own, whoever trains
         try:
             async with anyio.create_task_group() as tasks:
-                deliver = partial(self._deliver, tasks, send)
+                self._outboxes = Outboxes(tasks, lambda: self.transport)
+                deliver = partial(self._deliver, send)
                 addresses = await tasks.start(self._listen, deliver)
                 tasks.start_soon(self._work, work, send)
                 task_status.started(addresses)
@@ -178,23 +179,21 @@ class Node:
             while True:  # what came before the silence comes before it for the core as well
                 await self._take(inbox.receive_nowait(), jobs)
         for link in sorted(self.state.up):
-            self._close_outbox(link)
+            self._outboxes.close(link)
             await self._take(fx.NeighbourDown(link=link, why="asleep"), jobs)
         self._tired = False
 
     # -- inputs ----------------------------------------------------------------------------
 
     async def _deliver(
-        self, tasks: TaskGroup, inbox: MemoryObjectSendStream[fx.Input], delivery: base.Delivery
+        self, inbox: MemoryObjectSendStream[fx.Input], delivery: base.Delivery
     ) -> None:
         match delivery:
             case base.LinkUp(peer=peer):
-                send, receive = anyio.create_memory_object_stream[bytes](OUTBOX_LENGTH)
-                self._outboxes[peer] = send
-                tasks.start_soon(self._drain, peer, send, receive)
+                self._outboxes.open(peer)
                 await inbox.send(fx.NeighbourUp(link=peer))
             case base.LinkDown(peer=peer, why=why):
-                self._close_outbox(peer)
+                self._outboxes.close(peer)
                 await inbox.send(fx.NeighbourDown(link=peer, why=why))
             case base.Frame(peer=peer, data=data):
                 await inbox.send(fx.Received(link=peer, frame=data))
@@ -245,9 +244,9 @@ class Node:
                     self._watch(effect.event)
                     self._tired |= self._sleep.is_due(effect.event)
                 case fx.Send():
-                    await self._post((effect.to,), bytes(effect.frame))
+                    await self._outboxes.post((effect.to,), bytes(effect.frame))
                 case fx.Broadcast():
-                    await self._post(effect.to, bytes(effect.frame))
+                    await self._outboxes.broadcast(effect.to, bytes(effect.frame))
                 case fx.SetTimer():
                     self._timers[effect.timer] = effect.at
                 case fx.Keep():
@@ -259,38 +258,3 @@ class Node:
                     self.transport.seek(merged(self._peers, self._wanted))
                 case fx.Disconnect():
                     await self.transport.disconnect(effect.link, effect.why)
-
-    async def _post(self, links: tuple[bytes, ...], frame: bytes) -> None:
-        for link in links:
-            outbox = self._outboxes.get(link)
-            if outbox is None:
-                continue  # the link broke a moment ago; its NeighbourDown is on the way
-            try:
-                outbox.send_nowait(frame)
-            except anyio.WouldBlock:
-                # a frame left out would be a gap; a new link begins with a hello and one road
-                await self.transport.disconnect(link, "too slow: its outbox is full")
-            except anyio.BrokenResourceError:
-                continue
-
-    async def _drain(
-        self,
-        link: bytes,
-        outbox: MemoryObjectSendStream[bytes],
-        frames: MemoryObjectReceiveStream[bytes],
-    ) -> None:
-        with frames:
-            async for frame in frames:
-                if self._outboxes.get(link) is not outbox:
-                    return  # what was meant for a link that broke has no place on the next
-                try:
-                    await self.transport.send(link, frame)
-                except TransportError as error:
-                    if self._outboxes.get(link) is outbox:
-                        await self.transport.disconnect(link, str(error))
-                    return
-
-    def _close_outbox(self, link: bytes) -> None:
-        outbox = self._outboxes.pop(link, None)
-        if outbox is not None:
-            outbox.close()

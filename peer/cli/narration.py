@@ -21,6 +21,7 @@ from ...gossip.events import (
     Refused,
     RolledBack,
     Skipped,
+    TransportWarning,
 )
 
 
@@ -55,5 +56,6 @@ _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
         f"({e.seen_sequence}) than its folder ({e.own_sequence})"
     ),
     MembersChanged: lambda e: f"took up bulletin {e.serial} of the network's owner",
+    TransportWarning: lambda e: e.what,
     PeerFinished: lambda e: f"all {e.round} rounds are done; goes on answering its neighbours",
 }

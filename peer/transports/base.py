@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import anyio
 from anyio.abc import TaskStatus
@@ -96,4 +96,22 @@ class Transport(Protocol):
 
     async def disconnect(self, peer: bytes, why: str) -> None:
         """Cut the link to this peer, if there is one; both ends get ``LinkDown``."""
+        ...
+
+
+@runtime_checkable
+class Broadcasting(Transport, Protocol):
+    """A transport on which one frame can reach several peers at the price of one."""
+
+    def reached_together(self, peers: Sequence[bytes]) -> list[bytes]:
+        """Those of ``peers`` that ``broadcast`` reaches with one publish."""
+        ...
+
+    async def broadcast(self, peers: Sequence[bytes], frame: bytes) -> None:
+        """Hand one frame over for all of ``peers`` that there is a link to.
+
+        Returns when each link has taken it into its queue, where it keeps its place among the
+        frames that are sent there; a link that lags is cut and holds up no other. Raises
+        ``TransportError`` when the frame is empty or over the limit.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ...crypto.errors import ConfigError
@@ -10,20 +11,25 @@ from ..config import PeerConfig
 from .base import Accept, Transport
 
 
-def transport_of(config: PeerConfig, state: State, folder: Path) -> Transport:
-    """The transport for a peer in ``folder``. Raises ConfigError when a package is missing."""
+def transport_of(
+    config: PeerConfig, state: State, folder: Path, warn: Callable[[str], None]
+) -> Transport:
+    """The transport for a peer in ``folder``; ``warn`` gets what a person should know.
+
+    Raises ConfigError when a package is missing.
+    """
     match config.transport:
         case "libp2p":
             return _libp2p(config, state, state.may_link)
         case "mqtt":
-            return _mqtt(config, state, folder, state.may_link)
+            return _mqtt(config, state, folder, state.may_link, warn)
         case "gateway":
             from .gateway import GatewayTransport
             from .trio_thread import TrioThread  # trio is weight that a board has no use for
 
             return GatewayTransport(
                 lambda accept: TrioThread(_libp2p(config, state, accept)),
-                lambda accept: _mqtt(config, state, folder, accept),
+                lambda accept: _mqtt(config, state, folder, accept, warn),
                 state.may_link,
             )
         case other:
@@ -52,7 +58,9 @@ def _libp2p(config: PeerConfig, state: State, accept: Accept) -> Transport:
     )
 
 
-def _mqtt(config: PeerConfig, state: State, folder: Path, accept: Accept) -> Transport:
+def _mqtt(
+    config: PeerConfig, state: State, folder: Path, accept: Accept, warn: Callable[[str], None]
+) -> Transport:
     assert config.broker is not None  # checked when the file was read
     try:
         from .mqtt.limits import MqttLimits
@@ -75,4 +83,5 @@ def _mqtt(config: PeerConfig, state: State, folder: Path, accept: Accept) -> Tra
         config.broker.settings(folder),
         accept,
         limits,
+        warn=warn,
     )

@@ -13,7 +13,17 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ...crypto.errors import TransportError
-from .base import Accept, Backend, Deliver, Delivery, Frame, LinkDown, LinkUp, Transport
+from .base import (
+    Accept,
+    Backend,
+    Broadcasting,
+    Deliver,
+    Delivery,
+    Frame,
+    LinkDown,
+    LinkUp,
+    Transport,
+)
 
 Make = Callable[[Accept], Transport]
 
@@ -61,6 +71,18 @@ class GatewayTransport:
         if transport is None:
             raise TransportError("there is no link to this peer", where=peer.hex()[:16])
         await transport.send(peer, frame)
+
+    def reached_together(self, peers: Sequence[bytes]) -> list[bytes]:
+        """Those that are linked over the broker; see ``Broadcasting``."""
+        brokered = self._brokered
+        if not isinstance(brokered, Broadcasting):
+            return []
+        return brokered.reached_together([p for p in peers if self._used.get(p) is brokered])
+
+    async def broadcast(self, peers: Sequence[bytes], frame: bytes) -> None:
+        """See ``Broadcasting``; for peers that ``reached_together`` named."""
+        assert isinstance(self._brokered, Broadcasting)
+        await self._brokered.broadcast(peers, frame)
 
     def seek(self, peers: Mapping[bytes, Sequence[str]]) -> None:
         """See ``Transport.seek``."""

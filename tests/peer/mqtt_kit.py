@@ -77,6 +77,7 @@ class Mosquitto:
     extra: str = ""
     bridge: Bridge | None = None
     bridge_password: str | None = None
+    network: bytes = NETWORK
     members: list[Identity] = field(default_factory=lambda: list(IDENTITIES))
     process: subprocess.Popen | None = None
     starts: int = 0
@@ -87,7 +88,7 @@ class Mosquitto:
             pytest.fail("mosquitto is not installed: run tools/setup-broker")
         self.program = program
         plan = BrokerPlan(
-            network_id=NETWORK,
+            network_id=self.network,
             folder=self.folder,
             port=self.port,
             bind="127.0.0.1",
@@ -148,7 +149,7 @@ class Mosquitto:
         with (self.folder / "passwords").open("a") as file:
             file.write(password_line("spy", "spy", b"salt" * 3) + "\n")
         self.write_acl((self.folder / "acl").read_text() + "user spy\ntopic readwrite #\n")
-        return self.settings(SMALL, username="spy", password="spy")
+        return self.settings(self.members[0], username="spy", password="spy")
 
     def settings(self, identity: Identity, **changes) -> MqttSettings:
         settings = MqttSettings(

@@ -350,7 +350,7 @@ async def test_a_neighbour_that_does_not_read_is_cut_and_nobody_waits_for_it(
         paper.gate = anyio.Event()
         await paper.deliver(LinkUp(peer=slow))
         for number in range(200):
-            await node._post((slow,), bytes([number]))
+            await node._outboxes.post((slow,), bytes([number]))
         assert paper.cut
         assert paper.cut[0] == (slow, "too slow: its outbox is full")
 
@@ -363,11 +363,11 @@ async def test_frames_for_a_link_that_broke_do_not_go_out_on_the_next(tmp_path: 
         paper.gate = anyio.Event()
         await paper.deliver(LinkUp(peer=other))
         for number in range(9):
-            await node._post((other,), b"old" + bytes([number]))
+            await node._outboxes.post((other,), b"old" + bytes([number]))
         await anyio.sleep(0.05)
         await paper.deliver(LinkDown(peer=other, why="test"))
         await paper.deliver(LinkUp(peer=other))
-        await node._post((other,), b"new")
+        await node._outboxes.post((other,), b"new")
         paper.gate.set()
         await until(lambda: (other, b"new") in paper.sent)
         await anyio.sleep(0.05)

@@ -142,6 +142,10 @@ class MqttTransport:
             raise TransportError("there is no link to this peer", where=peer.hex()[:16])
         await link.send(frame)
 
+    def reached_together(self, peers: Sequence[bytes]) -> list[bytes]:
+        """Those that are linked; see ``Broadcasting``."""
+        return [peer for peer in peers if (link := self._links.get(peer)) and link.up]
+
     async def broadcast(self, peers: Sequence[bytes], frame: bytes) -> None:
         """Hand one frame over for all of ``peers`` that there is a link to, with one publish.
 

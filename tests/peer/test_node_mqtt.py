@@ -1,0 +1,124 @@
+"""Whole peers over a real mosquitto: one publish for all followers, and trouble that is noted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.peer.mqtt_kit import QUICK, Mosquitto, spying
+from tests.peer.peer_folders import small_network
+from tidings.gossip.events import Event, LinkDown, LinkUp, PeerFinished, Sent, TransportWarning
+from tidings.gossip.state import State
+from tidings.peer.folder import PeerFolder
+from tidings.peer.launch import opened
+from tidings.peer.transports.mqtt.transport import MqttTransport
+from tidings.scenarios.engines.live import prepare
+from tidings.scenarios.scenario import load_scenario
+
+ROUNDS = 4
+FOLLOWERS = 4
+COMPLETE = 'rules.topology={kind="complete"}'
+UNCOMPRESSED = "rules.compression=none"  # small as the model is, its news are worth a publish
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def at_work(
+    folders: list[PeerFolder],
+    watch: Callable[[Event], None],
+    transport: Callable[[State], MqttTransport] | None = None,
+) -> AsyncIterator[None]:
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(opened(each, transport=transport, watch=watch)) for each in folders
+        ]
+        async with anyio.create_task_group() as tasks:
+            for node in nodes:
+                await tasks.start(node.run)
+            with anyio.fail_after(60):
+                yield
+            tasks.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await anyio.sleep(0.01)
+
+
+@pytest.mark.anyio
+async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> None:
+    folders = small_network(tmp_path, COMPLETE, UNCOMPRESSED, peers=FOLLOWERS + 1, rounds=ROUNDS)
+    identities = [each.identity() for each in folders]
+    network = folders[0].admission().certificate.network_id
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker", network=network, members=identities)
+    events: list[Event] = []
+    heard: list[tuple[str, bytes]] = []
+
+    def over_mqtt(state: State) -> MqttTransport:
+        transport = MqttTransport(
+            state.me.identity, network, broker.settings(state.me.identity), state.may_link, QUICK
+        )
+        transport.seek({each.verify_key: () for each in identities})
+        return transport
+
+    with broker:
+        async with spying(broker.allow_spy(), heard), at_work(folders, events.append, over_mqtt):
+            await until(lambda: sum(isinstance(e, PeerFinished) for e in events) == len(folders))
+            await anyio.sleep(0.3)  # for the spy to hear all
+    news = [e for e in events if isinstance(e, Sent) and e.message == "news"]
+    assert len(news) >= ROUNDS * FOLLOWERS * len(folders)
+    feed = Counter(topic for topic, _ in heard if "/feed/" in topic)
+    # a link that lagged at the start gets its own copy, so the first round may do without
+    assert sorted(feed) == sorted(t for t in feed if feed[t] in (ROUNDS - 1, ROUNDS))
+    assert len(feed) == len(folders)
+    assert sum(feed.values()) >= ROUNDS * len(folders) - 2
+    # each delta crossed the line to the broker once, not once for each follower
+    feed_bytes = sum(len(payload) for topic, payload in heard if "/feed/" in topic)
+    largest = max(e.size_bytes for e in news)
+    assert feed_bytes < 1.2 * ROUNDS * len(folders) * largest
+    assert not [e for e in events if isinstance(e, LinkDown)]
+
+
+@pytest.mark.anyio
+async def test_a_broker_that_goes_is_noted_and_comes_back(tmp_path: Path) -> None:
+    scenario = load_scenario(
+        "quickstart",
+        (
+            "peers=2",
+            "rules.rounds=2",
+            'rules.topology={kind="ring"}',
+            'learner={kind="softmax", features=64, classes=10}',
+            "privacy.mode=none",
+            "transport=mqtt",
+            "broker=mosquitto",
+        ),
+    )
+    town = prepare(scenario, tmp_path)
+    assert town.broker is not None
+    events: list[Event] = []
+
+    def count(kind: type[Event]) -> int:
+        return sum(isinstance(event, kind) for event in events)
+
+    with ExitStack() as first:
+        first.enter_context(town.broker.running())
+        async with at_work(town.folders, events.append):
+            await until(lambda: count(LinkUp) == 2)
+            first.close()
+            await until(lambda: count(LinkDown) == 2 and count(TransportWarning) >= 2)
+            with town.broker.running():
+                await until(lambda: count(LinkUp) == 4)
+    warnings = [event.what for event in events if isinstance(event, TransportWarning)]
+    assert all("broker" in what for what in warnings)
+    for folder in town.folders:
+        assert '"event":"transport-warning"' in folder.events_file.read_text()
