@@ -68,6 +68,31 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
         self._socket.abort()
 
 
+class _Session:
+    """A secured connection that is read message by message.
+
+    Yamux asks for a header, then for what it announces; libp2p copies the rest of a message of
+    Noise five times on the way.
+    """
+
+    def __init__(self, conn: Any) -> None:
+        self._conn = conn
+        self._rest = memoryview(b"")
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Up to ``n`` bytes; there is one reader at a time."""
+        if n == 0:
+            return b""
+        if not self._rest:
+            self._rest = memoryview(await self._conn.read())
+        data = bytes(self._rest[:n])
+        self._rest = self._rest[len(data) :]
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+
 class BoundedMuxer(MuxerMultistream):  # type: ignore[misc]
     """Agrees on yamux and nothing else."""
 
@@ -78,7 +103,7 @@ class BoundedMuxer(MuxerMultistream):  # type: ignore[misc]
         """Negotiate, then take streams."""
         protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
         muxed: BoundedYamux = self._annotate_connection(
-            BoundedYamux(conn, peer_id, conn.is_initiator), conn, protocol
+            BoundedYamux(_Session(conn), peer_id, conn.is_initiator), conn, protocol
         )
         return muxed
 
