@@ -1,11 +1,17 @@
 """What goes wrong in a scenario, as its file says it. Times are seconds of the run's clock.
 
+The simulator does all of it; real peers in processes of their own (scenarios/network/) all but
+what is marked with sim.
+
 [faults]
 loss = 0.02              # share of frames that vanish
 delay_s = 0.02           # how long a frame travels
 jitter_s = 0.01          # uniformly random, added to each frame; a link keeps frames in order
-train_s = 0.1            # how long a round of training takes
-straggle = 0.5           # each node has a pace: its training takes up to 1 + straggle as long
+rate_bit_s = 2e6         # what a link carries in each direction; 0, and unless given: any amount
+crash_every_s = 5.0      # besides those named below, one node crashes so often, on average ...
+crash_for_s = 1.0        # ... and comes back so much later; 0: none
+train_s = 0.1            # sim: how long a round of training takes
+straggle = 0.5           # sim: each node has a pace: its training takes up to 1 + straggle as long
 
 [[faults.cuts]]          # the network in pieces: no frame passes between two groups
 from_s = 2.0
@@ -17,13 +23,15 @@ node = 3
 at_s = 1.0
 for_s = 2.0
 
-[[faults.liars]]         # a node that breaks the protocol (scenarios/liars.py)
+[[faults.liars]]         # sim: a node that breaks the protocol (scenarios/liars.py)
 node = 7
 behaviour = "equivocate"
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -76,6 +84,11 @@ class Crash(_Table):
     at_s: Seconds
     for_s: Seconds
 
+    def overlaps(self, other: Crash) -> bool:
+        """Whether both say that the same node is down at some moment."""
+        apart = self.at_s > other.at_s + other.for_s or other.at_s > self.at_s + self.for_s
+        return self.node == other.node and not apart
+
 
 class Liar(_Table):
     """A node that breaks the protocol from round ``from_round`` on."""
@@ -91,6 +104,9 @@ class Faults(_Table):
     loss: float = Field(default=0.0, ge=0, lt=1)
     delay_s: Seconds = 0.005
     jitter_s: Seconds = 0.0
+    rate_bit_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    crash_every_s: Seconds = 0.0
+    crash_for_s: Seconds = 1.0
     train_s: Seconds = 0.05
     straggle: float = Field(default=0.0, ge=0)
     cuts: tuple[Cut, ...] = ()
@@ -116,5 +132,30 @@ class Faults(_Table):
 
     @property
     def asked_for(self) -> bool:
-        """Whether anything is asked for: only a simulated network can be told how to fail."""
+        """Whether anything is asked for."""
         return self != Faults()
+
+    def only_simulated(self) -> list[str]:
+        """The settings that were asked for and that only a simulated network has."""
+        usual = Faults()
+        names = ("train_s", "straggle", "liars")
+        return [name for name in names if getattr(self, name) != getattr(usual, name)]
+
+    def all_crashes(self, nodes: int, until_s: float, chance: Callable[[], float]) -> list[Crash]:
+        """The named crashes and the random ones before ``until_s``, in the order of their times.
+
+        ``chance()`` is uniform in [0, 1). A node never crashes while it is down.
+        """
+        crashes = list(self.crashes)
+        up_at: dict[int, float] = {}
+        at_s = 0.0
+        while self.crash_every_s:
+            at_s -= self.crash_every_s * math.log(1 - chance())
+            if at_s >= until_s:
+                break
+            crash = Crash(node=int(nodes * chance()), at_s=at_s, for_s=self.crash_for_s)
+            down = at_s <= up_at.get(crash.node, -1.0)
+            if not down and not any(crash.overlaps(named) for named in self.crashes):
+                up_at[crash.node] = at_s + self.crash_for_s
+                crashes.append(crash)
+        return sorted(crashes, key=lambda crash: crash.at_s)

@@ -54,10 +54,22 @@ class RunFinished(Event):
     outcome: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultMade(Event):
+    """An engine did what [faults] says; ``what`` is cut, healed, killed or restarted.
+
+    ``nodes`` are those that were meant; none for a cut, which concerns all.
+    """
+
+    what: str
+    nodes: tuple[int, ...] = ()
+
+
 ALL_KINDS: dict[str, type[Event]] = {
     **KINDS,
     RunStarted.kind: RunStarted,
     RunFinished.kind: RunFinished,
+    FaultMade.kind: FaultMade,
 }
 
 

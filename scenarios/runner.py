@@ -79,11 +79,25 @@ def _check_engine(scenario: Scenario, *, processes: bool) -> None:
             fix="use --transport libp2p",
         )
     if scenario.engine == "live" and scenario.faults.asked_for:
-        raise ConfigError(
-            "the [faults] of this scenario happen on a simulated network, not on a real one",
-            where=scenario.name,
-            fix="add --engine sim",
-        )
+        simulated = scenario.faults.only_simulated()
+        if simulated:
+            raise ConfigError(
+                f"faults.{simulated[0]} happens to simulated peers, not to real ones",
+                where=scenario.name,
+                fix="add --engine sim",
+            )
+        if not processes:
+            raise ConfigError(
+                "the [faults] of this scenario need each peer on a host of its own",
+                where=scenario.name,
+                fix="add --processes, or --engine sim",
+            )
+        if scenario.transport != "libp2p":
+            raise ConfigError(
+                "the [faults] of this scenario happen on lines between peers, not to a broker",
+                where=scenario.name,
+                fix="use --transport libp2p, or --engine sim",
+            )
 
 
 @contextmanager
@@ -131,7 +145,11 @@ def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool)
             from .engines.live import run_live
 
             outcome = run_live(
-                scenario, folder, lambda line: watch(scenario, line), processes=processes
+                scenario,
+                folder,
+                lambda line: watch(scenario, line),
+                lambda event: note(clock(), "", event),
+                processes=processes,
             )
     except KeyboardInterrupt:
         outcome = "interrupted"

@@ -31,7 +31,7 @@ class Limits:
     handshake_s: float = 6.0
     dial_s: float = 6.0
     backoff_min_s: float = 0.5
-    backoff_max_s: float = 4.0
+    backoff_max_s: float = 1.0
     send_base_s: float = 10.0
     send_bytes_per_s: float = 100_000.0
 

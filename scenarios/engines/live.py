@@ -8,27 +8,24 @@ them only what their event logs say.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import anyio
+import numpy as np
 from anyio.abc import TaskStatus
 
-from ...crypto.errors import TidingsError, TransportError
 from ...crypto.files import make_folder, write_atomic
 from ...crypto.identity import Identity, libp2p_peer_id
 from ...crypto.membership import JoinRequest
 from ...crypto.network import NetworkAdmin
+from ...gossip.events import Event
 from ...gossip.state import State
 from ...gossip.topology import Topology
 from ...peer.admission import Admission
@@ -44,30 +41,50 @@ from ...peer.transports.base import Transport
 from ...peer.transports.memory import MemoryHub, MemoryTransport
 from ...peer.upkeep import WHOLE
 from ..brokers import Broker, make_broker
+from ..faults import Crash
 from ..follow import Follower
+from ..network.namespaces import HostNetwork
+from ..network.switch import Switch
 from ..roles import roles_of
 from ..run_log import LogLine
 from ..scenario import Scenario
 from ..tally import Tally
 from ..world import shares_of
+from .processes import fault_plan, run_processes
 
 LOOK_EVERY_S = 0.2
 PeerTransport = Literal["libp2p", "mqtt", "gateway", "memory"]
 BROKERED = frozenset({"mqtt", "gateway"})
-OUTPUT_NAME = "output.txt"  # what a peer in a process of its own printed
+PORT = 4001  # of peers that have a host of their own
+DAY_S = 86_400.0
 Watch = Callable[[LogLine], None]
 
 
-def run_live(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool = False) -> str:
+def run_live(
+    scenario: Scenario,
+    folder: Path,
+    watch: Watch,
+    note: Callable[[Event], None],
+    *,
+    processes: bool = False,
+) -> str:
     """Run `scenario` in `folder` until all peers have finished; says how it ended.
+
+    ``watch`` sees what the peers log, ``note`` writes down what the engine does to them.
 
     Raises any TidingsError of a peer's, and KeyboardInterrupt when it was stopped.
     """
-    town = prepare(scenario, folder)
+    network = _network(scenario) if processes and scenario.faults.asked_for else None
+    town = prepare(scenario, folder, network)
     referee = Referee(scenario, town.folders, watch)
-    with town.broker.running() if town.broker else nullcontext():
+    with ExitStack() as running:
+        if network is not None:
+            running.enter_context(network.running())
+        if town.broker is not None:
+            running.enter_context(town.broker.running())
         if processes:
-            return _run_processes(town.folders, referee)
+            plan = fault_plan(_crashes(scenario), scenario.faults.cuts)
+            return run_processes(town.folders, referee.look, note, network, plan)
         backend = "trio" if scenario.transport == "libp2p" else "asyncio"
         try:
             outcome = anyio.run(_run_together, scenario, town.folders, referee, backend=backend)
@@ -89,8 +106,22 @@ class Town:
     broker: Broker | None
 
 
-def prepare(scenario: Scenario, folder: Path) -> Town:
-    """Make the network and a folder for each peer, with its share of the data."""
+def _network(scenario: Scenario) -> HostNetwork:
+    """Hosts for the peers, with the scenario's faults between them."""
+    rng = np.random.default_rng([scenario.seed, 0x5117C4])
+    return HostNetwork(scenario.peers, Switch(scenario.faults, rng.random))
+
+
+def _crashes(scenario: Scenario) -> list[Crash]:
+    rng = np.random.default_rng([scenario.seed, 0xDEAD])
+    return scenario.faults.all_crashes(scenario.peers, DAY_S, rng.random)
+
+
+def prepare(scenario: Scenario, folder: Path, network: HostNetwork | None = None) -> Town:
+    """Make the network and a folder for each peer, with its share of the data.
+
+    Peers listen on loopback, or on their hosts in ``network``.
+    """
     model = build_model(scenario.learner)
     admin = NetworkAdmin.create(
         folder / "network",
@@ -106,6 +137,8 @@ def prepare(scenario: Scenario, folder: Path) -> Town:
     ]
     with _free_ports(scenario.peers + 1) as ports:
         addresses = [f"/ip4/127.0.0.1/tcp/{port}" for port in ports]
+    if network is not None:
+        addresses = [f"/ip4/{network.address(i)}/tcp/{PORT}" for i in range(scenario.peers)]
     broker = None
     topology = Topology(scenario.rules.topology)
     roles = _roles(scenario, topology)
@@ -253,60 +286,3 @@ async def _watched(referee: Referee) -> str:
     while (outcome := referee.look()) is None:
         await anyio.sleep(LOOK_EVERY_S)
     return outcome
-
-
-# -- a process for each --------------------------------------------------------------------------
-
-
-def _run_processes(folders: list[PeerFolder], referee: Referee) -> str:
-    with _started(folders) as processes:
-        while (outcome := referee.look()) is None:
-            for folder, process in zip(folders, processes, strict=True):
-                if process.poll() is not None:
-                    raise _peer_ended(folder, process.returncode)
-            time.sleep(LOOK_EVERY_S)
-    return outcome
-
-
-@contextmanager
-def _started(folders: list[PeerFolder]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """`tidings peer run` for each folder; all are ended with the block."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for folder in folders:
-            with (folder.path / OUTPUT_NAME).open("ab") as output:
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "tidings", "peer", "run", str(folder.path)],
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=output,
-                        env=environment,
-                        start_new_session=True,  # Ctrl-C is ours to pass on
-                    )
-                )
-        yield processes
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _peer_ended(folder: PeerFolder, exit_code: int) -> TidingsError:
-    """What to tell of a peer that was not asked to stop."""
-    how = f"exit code {exit_code}"
-    if exit_code < 0:
-        how = f"signal {signal.Signals(-exit_code).name}"
-    output = folder.path / OUTPUT_NAME
-    said = output.read_text(errors="replace").strip()[-2000:]
-    return TransportError(
-        f"{folder.path.name} ended by itself with {how}" + (f"; it said:\n{said}" if said else ""),
-        where=str(output),
-        fix=f"run it alone to see more: tidings peer run {folder.path}",
-    )

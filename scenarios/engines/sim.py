@@ -67,6 +67,7 @@ class Link:
     """A link between two nodes while it is up; one that is made again is another."""
 
     arrivals: dict[int, float] = field(default_factory=dict)  # sender -> its last frame's arrival
+    free_at: dict[int, float] = field(default_factory=dict)  # sender -> when its last frame is out
 
 
 @dataclass(slots=True)
@@ -108,7 +109,12 @@ class Simulation:
         pace = np.random.default_rng([world.seed, 0x9ACE]).random(len(self.nodes))
         self._train_s = [faults.train_s * (1.0 + faults.straggle * float(p)) for p in pace]
         rules = world.scenario.rules
+        self._crashes = list(faults.crashes)
+        self._down_until: dict[int, float] = {}
         self._patience = rules.rounds * (rules.deadline_s + max(self._train_s)) + 60.0
+        if faults.crash_every_s:
+            chance = np.random.default_rng([world.seed, 0xDEAD]).random
+            self._crashes = faults.all_crashes(len(self.nodes), self._patience, chance)
         self._fault_free_from = self._planned_end()
         self._limit = self._fault_free_from + self._patience
 
@@ -154,7 +160,9 @@ class Simulation:
     def _all_finished(self) -> bool:
         quiet = (Phase.FINISHED, Phase.OBSERVING)
         return self._now >= self._fault_free_from and all(
-            node.state.phase in quiet for node in self.nodes if node.alive
+            node.state.phase in quiet
+            for node in self.nodes
+            if node.alive or self._down_until[node.citizen.index] <= self._patience
         )
 
     def _settled(self) -> bool:
@@ -234,6 +242,10 @@ class Simulation:
         if link is None or self._cut_apart(a, b) or self._rng.random() < self._faults.loss:
             return
         delay = self._faults.delay_s + self._faults.jitter_s * float(self._rng.random())
+        if self._faults.rate_bit_s:
+            begins = max(self._now, link.free_at.get(a, 0.0))
+            link.free_at[a] = begins + 8 * len(frame) / self._faults.rate_bit_s
+            delay += link.free_at[a] - self._now
         arrival = max(self._now + delay, link.arrivals.get(a, 0.0))
         link.arrivals[a] = arrival
         copy = bytes(frame)
@@ -272,8 +284,8 @@ class Simulation:
     # -- faults ------------------------------------------------------------------------------
 
     def _plan_faults(self) -> None:
-        for crash in self._faults.crashes:
-            self._at(crash.at_s, partial(self._crash, crash.node))
+        for crash in self._crashes:
+            self._at(crash.at_s, partial(self._crash, crash.node, crash.at_s + crash.for_s))
             self._at(crash.at_s + crash.for_s, partial(self._restart, crash.node))
         for cut in self._faults.cuts:
             self._at(cut.from_s + SILENCE_S, self._notice_cuts)
@@ -289,8 +301,9 @@ class Simulation:
             for other in node.state.topology.all_neighbours(node.citizen.index):
                 self._join(node.citizen.index, other)
 
-    def _crash(self, index: int) -> None:
+    def _crash(self, index: int, until_s: float) -> None:
         node = self.nodes[index]
+        self._down_until[index] = until_s
         node.alive = False
         node.timers.clear()
         for a, b in sorted(pair for pair in self._links if index in pair):

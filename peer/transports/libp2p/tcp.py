@@ -28,6 +28,8 @@ from .imports import (
 
 logger = logging.getLogger(__name__)
 
+ATTEMPT_EVERY_S = 1.0  # to connect
+
 # read_exactly() of libp2p tries 100 times: this bounds what it buffers for one announced length.
 _READ_BYTES = 64 * 1024
 
@@ -177,11 +179,41 @@ class ExclusiveTcp(TCP):  # type: ignore[misc]
     async def dial(self, maddr: Any) -> Any:
         """Open a connection; names are resolved by the system."""
         address = parse(str(maddr))
+        return RawConnection(self.track(await _connect(address)), True)
+
+
+async def _connect(address: TcpAddress) -> trio.SocketStream:
+    """Connect, with a fresh attempt each second beside those that wait: the first to get through.
+
+    A line that was cut and heals lets the next attempt through, where one alone would wait up to
+    four seconds for the system to repeat its first packet. The caller has a deadline. Raises
+    OpenConnectionError when an attempt is refused.
+    """
+    connected: list[trio.SocketStream] = []
+    refused: list[OSError] = []
+
+    async def attempt() -> None:
         try:
             stream = await trio.open_tcp_stream(address.host, address.port)
         except OSError as error:
-            raise OpenConnectionError(f"{address} does not answer: {error}") from error
-        return RawConnection(self.track(stream), True)
+            refused.append(error)
+        else:
+            if connected:  # in the same moment
+                await trio.aclose_forcefully(stream)
+                return
+            connected.append(stream)
+        attempts.cancel_scope.cancel()
+
+    async def try_and_try() -> None:
+        while True:
+            attempts.start_soon(attempt)
+            await trio.sleep(ATTEMPT_EVERY_S)
+
+    async with trio.open_nursery() as attempts:
+        attempts.start_soon(try_and_try)
+    if not connected:
+        raise OpenConnectionError(f"{address} does not answer: {refused[0]}") from refused[0]
+    return connected[0]
 
 
 async def bind(address: TcpAddress) -> dict[str, trio.SocketListener]:
