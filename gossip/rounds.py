@@ -57,7 +57,7 @@ def proceed(state: State, now: float) -> Iterator[Effect]:
             for key in state.neighbours()
         ):
             yield from stop_gathering(state, now)
-    elif state.phase is Phase.WAITING and not _awaited(state):
+    elif state.phase is Phase.WAITING and not _awaited(state) and not _is_alone(state):
         yield from _mix(state, now)
 
 
@@ -233,6 +233,19 @@ def _awaited(state: State) -> list[bytes]:
     return [
         key for key in state.keys_at(missing) if key not in state.absent and not state.excluded(key)
     ]
+
+
+def _is_alone(state: State) -> bool:
+    """Whether none of those that this peer follows is there, and none was heard in this round.
+
+    Then each round takes its whole deadline. A peer that nobody holds back would else run through
+    all its rounds alone in a moment, and draw those who come back after it.
+    """
+    if state.is_asynchronous or _heard(state)[0]:
+        return False
+    followed = state.keys_at(sorted(state.heard_by(state.index)))
+    counted = [key for key in followed if not state.excluded(key)]
+    return bool(counted) and all(key in state.absent for key in counted)
 
 
 def nudge(state: State, now: float) -> Iterator[Effect]:

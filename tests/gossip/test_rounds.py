@@ -99,17 +99,35 @@ def test_the_weight_of_those_who_are_late_returns_to_oneself():
 
 
 def test_who_was_late_once_is_not_waited_for_until_it_is_heard_again():
-    town = Town(2, rounds=6)
+    town = Town(3, rounds=6)
     town.start()
-    town.train(0)
-    town.pass_time(town.rules.deadline_s + 0.1)
-    town.train(0)
+    for late in (True, False):
+        town.train(0)
+        town.train(2)
+        town.exchange()
+        if late:
+            town.pass_time(town.rules.deadline_s + 0.1)
     assert len(town.seen(0, Mixed)) == 2  # the second round took no time
-    town.exchange()
     town.train(1)  # heard again
     town.exchange()
     town.train(0)
+    town.train(2)
+    town.exchange()
     assert town.states[0].phase is Phase.WAITING
+
+
+def test_who_is_alone_takes_its_time():
+    """It would else run through all rounds in a moment, and draw after it who comes back."""
+    town = Town(3, rounds=9)
+    town.start()
+    town.run(1)
+    town.part(0, 1)
+    town.part(0, 2)
+    for round_ in (2, 3, 4):
+        town.train(0)
+        assert town.states[0].phase is Phase.WAITING
+        town.fire(0, "deadline")
+        assert len(town.seen(0, Mixed)) == round_
 
 
 def test_a_late_neighbour_is_asked_before_the_deadline():
@@ -125,14 +143,15 @@ def test_a_late_neighbour_is_asked_before_the_deadline():
 
 
 def test_a_neighbour_whose_link_breaks_is_not_waited_for():
-    town = Town(2)
+    town = Town(3)
     town.start()
     town.train(0)
+    town.train(2)
     town.exchange()
     assert town.states[0].phase is Phase.WAITING
     town.part(0, 1)
     assert town.states[0].phase is Phase.TRAINING
-    assert town.seen(0, Mixed)[0].neighbours == {}
+    assert list(town.seen(0, Mixed)[0].neighbours) == [short_id(town.keys[2])]
 
 
 def test_a_neighbour_that_comes_back_is_waited_for_once_it_keeps_up():
@@ -220,7 +239,8 @@ def test_one_neighbour_in_the_same_round_is_reason_enough_to_stay():
     town.part(0, 2)
     town.part(1, 2)
     for _ in range(4):
-        town.train(1)  # alone, it runs ahead
+        town.train(1)  # alone, it runs ahead, a deadline for each round
+        town.fire(1, "deadline")
     town.join(0, 1)
     town.join(0, 2)
     town.exchange()

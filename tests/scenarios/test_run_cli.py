@@ -119,7 +119,13 @@ def test_without_an_argument_the_scenarios_are_listed(capfd: pytest.CaptureFixtu
     told = capfd.readouterr().out
     assert main(["run", "--json"]) == 0
     rows = json.loads(capfd.readouterr().out)
-    assert [row["name"] for row in rows] == ["baselines", "liar", "partition", "quickstart"]
+    assert [row["name"] for row in rows] == [
+        "baselines",
+        "chaos",
+        "liar",
+        "partition",
+        "quickstart",
+    ]
     assert all(row["name"] in told and row["description"].split()[0] in told for row in rows)
 
 
