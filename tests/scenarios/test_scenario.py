@@ -13,7 +13,7 @@ from tidings.peer.settings_files import to_toml
 from tidings.scenarios.scenario import Scenario, bundled, load_scenario
 from tidings.scenarios.world import World, arm_of, seeded_entropy, shares_of
 
-BUNDLED = ("baselines", "liar", "partition", "quickstart")
+BUNDLED = ("baselines", "chaos", "liar", "partition", "quickstart")
 
 
 def refusal(*sets: str, name: str = "quickstart", **options: str | int) -> ConfigError:
@@ -56,7 +56,7 @@ def test_a_file_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load_scenario("./mine.toml").seed == 9
     assert "no such file" in refusal(name="yours.toml").what
     assert refusal(name="quickstrat").fix == "did you mean 'quickstart'?"
-    assert "baselines, liar, partition, quickstart" in refusal(name="x").fix
+    assert "baselines, chaos, liar, partition, quickstart" in refusal(name="x").fix
 
 
 # --- settings ----------------------------------------------------------------------------------

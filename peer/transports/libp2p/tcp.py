@@ -28,7 +28,7 @@ from .imports import (
 
 logger = logging.getLogger(__name__)
 
-ATTEMPT_EVERY_S = 1.0  # to connect
+ATTEMPT_EVERY_S = 0.5  # to connect
 
 # read_exactly() of libp2p tries 100 times: this bounds what it buffers for one announced length.
 _READ_BYTES = 64 * 1024
@@ -183,7 +183,7 @@ class ExclusiveTcp(TCP):  # type: ignore[misc]
 
 
 async def _connect(address: TcpAddress) -> trio.SocketStream:
-    """Connect, with a fresh attempt each second beside those that wait: the first to get through.
+    """Connect, with a fresh attempt each half second beside those that wait: the first to get through.
 
     A line that was cut and heals lets the next attempt through, where one alone would wait up to
     four seconds for the system to repeat its first packet. The caller has a deadline. Raises
