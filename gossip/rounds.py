@@ -3,8 +3,8 @@
 Synchronous rounds have a deadline. A peer mixes when every neighbour that it hears in this
 round has published; those that are absent, excluded or too late are missing, and their weight
 returns to the peer itself. Who hears nobody takes the whole deadline. A peer that is behind all
-its neighbours joins the round they are in; one that comes back joins the round that half of them have reached, so that two neighbours that come
-back together do not keep each other behind.
+its neighbours joins the round they are in; one that comes back joins the round that half of them
+have reached, so that two neighbours that come back together do not keep each other behind.
 
 Asynchronous rounds have no barrier: a peer mixes at once with the newest copy of each neighbour,
 whatever its round, and notes how stale it was. Nobody waits for a slow or sleeping neighbour.

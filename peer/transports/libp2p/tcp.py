@@ -183,7 +183,7 @@ class ExclusiveTcp(TCP):  # type: ignore[misc]
 
 
 async def _connect(address: TcpAddress) -> trio.SocketStream:
-    """Connect, with a fresh attempt each half second beside those that wait: the first to get through.
+    """Connect: a fresh attempt each half second beside those that wait, and the first wins.
 
     A line that was cut and heals lets the next attempt through, where one alone would wait up to
     four seconds for the system to repeat its first packet. The caller has a deadline. Raises
