@@ -26,10 +26,12 @@ demo: setup ## set up, then run the quick start: ten peers, real links, private 
 	@$(BIN)/tidings run quickstart
 
 test: lint broker ## set up, lint, type-check, then every test but the nightly ones
-	$(PYTEST)
+	$(PYTEST) -m 'not nightly and not alone'
+	$(BIN)/python -m pytest -m 'alone and not nightly'
 
 test-all: lint broker ## the same with the nightly tests
-	$(PYTEST) -m 'nightly or not nightly' --timeout 3600
+	$(PYTEST) -m 'not alone' --timeout 3600
+	$(BIN)/python -m pytest -m alone --timeout 3600
 
 broker: ## make sure that there is a mosquitto for the tests
 	@tools/setup-broker

@@ -134,11 +134,13 @@ def weather(tmp_path: Path, seed: int, rounds: int, cut_at_s: float) -> None:
     assert disturbed >= undisturbed - ACCURACY_POINTS
 
 
+@pytest.mark.alone
 def test_a_minute_of_chaos(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(3))
     weather(tmp_path, seed, rounds=200, cut_at_s=9.0)
 
 
+@pytest.mark.alone
 @pytest.mark.nightly
 def test_ten_minutes_of_chaos(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(3))
