@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from functools import cache
 from typing import Any
 
 from ..crypto.errors import ConfigError
@@ -30,11 +29,6 @@ def schema_of(kind: type[Event]) -> Any:
     int is int64, float is float64, text is string, a tuple is a list and a mapping a map; a field
     that may be None is nullable, no other is. ``peer`` is a dictionary of names.
     """
-    return _schema(kind)
-
-
-@cache
-def _schema(kind: Any) -> Any:
     pa = arrow()
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]
