@@ -61,7 +61,7 @@ class SessionEntropy:
             raise ValueError(f"a session begins from {SEED_BYTES} bytes, not {n}")
         row = session_seeds(self._seed, self._drawn, self._peers)[self._node]
         self._drawn += 1
-        return row.tobytes()
+        return bytes(row)
 
 
 def shares_of(scenario: Scenario) -> list[Dataset]:

@@ -37,7 +37,7 @@ from ....gossip.sketch import sketch
 from ...world import World
 from .graph import Weights
 from .rounds import Publication
-from .tape import Nodes, Times
+from .tape import Nodes, Skip, Times
 from .workers import Scores
 
 Sink = Callable[[float, str, Event], None]
@@ -76,8 +76,8 @@ class Chronicle(Protocol):
         """All peers start."""
         ...
 
-    def skipped(self, time: float, node: int, from_round: int, to_round: int) -> None:
-        """A peer that came back joined the round of its neighbours."""
+    def skipped(self, skip: Skip) -> None:
+        """A peer will have come back and joined the round of its neighbours."""
         ...
 
     def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
@@ -135,9 +135,10 @@ class LineChronicle:
             )
             self._note(0.0, node, event)
 
-    def skipped(self, time: float, node: int, from_round: int, to_round: int) -> None:
+    def skipped(self, skip: Skip) -> None:
         """See ``Chronicle``."""
-        self._note(time, node, Skipped(from_round=from_round, to_round=to_round))
+        event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
+        self._note(skip.time, skip.node, event)
 
     def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
         """See ``Chronicle``."""

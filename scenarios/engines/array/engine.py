@@ -47,6 +47,8 @@ class ArrayRun:
     def run(self) -> str:
         """Run to the end; says how it ended."""
         self._chronicle.began(self.arrays.models.shape[1])
+        for skip in self._tape.skips:
+            self._chronicle.skipped(skip)
         mixed = np.zeros(self.graph.nodes, dtype=np.int64)
         try:
             for wave in self._tape.waves():
@@ -87,10 +89,12 @@ class ArrayRun:
         self._chronicle.published(done, sequences, self.arrays.public[nodes])
         samples = self._samples[nodes] if self._by_samples else 0
         sizes = frame_sizes(done.sizes, sequences, done.rounds, samples)
-        hearers = [
-            self._topology.out_neighbours(node, round)
-            for node, round in zip(nodes.tolist(), done.rounds.tolist(), strict=True)
-        ]
+        hearers = done.heard_by
+        if hearers is None:
+            hearers = [
+                self._topology.out_neighbours(node, round)
+                for node, round in zip(nodes.tolist(), done.rounds.tolist(), strict=True)
+            ]
         self._chronicle.posted(posted_to(nodes, hearers, sizes, sequences, done.times))
 
     def _test(self, wave: Wave) -> None:

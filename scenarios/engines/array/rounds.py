@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +24,16 @@ CHUNK_NODES = 64  # rows that are trained and published together
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What ``nodes`` (n,) have published: how their training went, the encoded size of their
-    deltas and the share of the deltas that was captured, both (n,).
+    """What ``nodes`` (n,) have published, for whom (see ``Wave``), and how their training went.
+
+    ``sizes`` (n,) are the encoded sizes of the deltas in bytes, ``captured`` (n,) the shares of the
+    deltas that these carry.
     """
 
     nodes: Nodes
     rounds: Nodes
     times: NDArray[np.float64]
+    heard_by: Sequence[Sequence[int]] | None
     trained: Trained
     sizes: NDArray[np.int64]
     captured: NDArray[np.float64]
@@ -41,25 +44,13 @@ def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Itera
     if len(wave.keep):
         arrays.public[wave.keep_in] = arrays.public[wave.keep]
     for start in range(0, len(wave.publish), CHUNK_NODES):
-        chunk = slice(start, start + CHUNK_NODES)
-        yield _publish(
-            arrays,
-            rules,
-            workers,
-            wave.publish[chunk],
-            wave.publish_rounds[chunk],
-            wave.publish_times[chunk],
-        )
+        yield _publish(arrays, rules, workers, wave, slice(start, start + CHUNK_NODES))
 
 
 def _publish(
-    arrays: Arrays,
-    rules: Rules,
-    workers: Workers,
-    nodes: Nodes,
-    rounds: Nodes,
-    times: NDArray[np.float64],
+    arrays: Arrays, rules: Rules, workers: Workers, wave: Wave, chunk: slice
 ) -> Publication:
+    nodes, rounds = wave.publish[chunk], wave.publish_rounds[chunk]
     models = arrays.models[nodes]
     momentum = arrays.momentum[nodes] if len(arrays.momentum) else None
     trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, momentum)
@@ -75,7 +66,8 @@ def _publish(
     return Publication(
         nodes=nodes,
         rounds=rounds,
-        times=times,
+        times=wave.publish_times[chunk],
+        heard_by=None if wave.heard_by is None else wave.heard_by[chunk],
         trained=trained,
         sizes=np.array([len(integers.encode(row)) for row in step.change], dtype=np.int64),
         captured=step.captured,

@@ -36,7 +36,8 @@ class Wave:
     rows ``keep_in``. ``mix`` (B,), ``mix_rounds`` and ``mix_times`` are those who mix; ``sources``
     (B, K) are the rows of the public copies that each mixes with, in the places of its neighbours
     in that round (NOBODY where a neighbour was missing), ``versions`` (B, K) the rounds of these
-    copies. All that follows happens at ``until`` or later.
+    copies. ``heard_by`` are, for each who publishes, the nodes that its frame is sent to; None: to
+    all that hear it in that round. All that follows happens at ``until`` or later.
     """
 
     publish: Nodes
@@ -49,14 +50,37 @@ class Wave:
     versions: NDArray[np.int64]
     keep: Nodes = field(default_factory=_no_nodes)
     keep_in: Nodes = field(default_factory=_no_nodes)
+    heard_by: Sequence[Sequence[int]] | None = None
     until: float = 0.0
 
 
-class Tape(Protocol):
-    """The waves of a run; ``spare`` is how many spare rows they need."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A node that came back joined the round of its neighbours."""
 
-    spare: int
-    count: int
+    time: float
+    node: int
+    from_round: int
+    to_round: int
+
+
+class Tape(Protocol):
+    """The waves of a run."""
+
+    @property
+    def spare(self) -> int:
+        """How many spare rows the waves need."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many waves there are."""
+        ...
+
+    @property
+    def skips(self) -> Sequence[Skip]:
+        """Who will have joined a later round than its own next one."""
+        ...
 
     def waves(self) -> Iterator[Wave]:
         """The waves from the first to the last; again for each call."""
@@ -67,6 +91,7 @@ class Lockstep:
     """Nothing goes wrong: in each round all publish, then all mix with all their neighbours."""
 
     spare = 0
+    skips: Sequence[Skip] = ()
 
     def __init__(self, graph: Graph, rounds: int, *, round_s: float) -> None:
         self._graph = graph
@@ -95,12 +120,16 @@ class Lockstep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One node publishes, or mixes with the copies of those whom it ``heard`` (node -> round)."""
+    """One node publishes, or mixes with the copies of those whom it ``heard`` (node -> round).
+
+    ``heard_by`` are those to whom a publication is sent; None: all that hear it.
+    """
 
     node: int
     round: int
     time: float
     heard: Mapping[int, int] | None = None  # None: it publishes
+    heard_by: Sequence[int] | None = None
 
 
 class Recorded:
@@ -110,8 +139,9 @@ class Recorded:
     wave in which its author publishes the next one, or later, is kept in a spare row.
     """
 
-    def __init__(self, graph: Graph, turns: Sequence[Turn]) -> None:
+    def __init__(self, graph: Graph, turns: Sequence[Turn], skips: Sequence[Skip] = ()) -> None:
         self._graph = graph
+        self.skips = skips
         waves = _levels(graph.nodes, turns)
         self.count = len(waves)
         self._waves = waves
@@ -148,6 +178,7 @@ class Recorded:
             versions=versions,
             keep=_ints(keeps.moved),
             keep_in=_ints(keeps.moved.values()),
+            heard_by=_hearers(self._graph, publish),
             until=until,
         )
 
@@ -195,8 +226,8 @@ def _keeps(nodes: int, waves: Sequence[Sequence[Turn]]) -> tuple[list[_Keeps], i
     keeps = []
     for level, turns in enumerate(waves):
         keep = _Keeps()
-        for version in [v for v in kept if last_read[v] < level]:
-            unused.append(kept.pop(version))
+        read = [version for version in kept if last_read[version] < level]
+        unused += [kept.pop(version) for version in read]
         for turn in turns:
             if turn.heard is None:
                 old = (turn.node, current.get(turn.node, 0))
@@ -212,6 +243,15 @@ def _keeps(nodes: int, waves: Sequence[Sequence[Turn]]) -> tuple[list[_Keeps], i
                     keep.rows[turn.node, turn.round, version[0]] = kept[version]
         keeps.append(keep)
     return keeps, most
+
+
+def _hearers(graph: Graph, publish: Sequence[Turn]) -> list[Sequence[int]]:
+    return [
+        turn.heard_by
+        if turn.heard_by is not None
+        else graph.topology.out_neighbours(turn.node, turn.round)
+        for turn in publish
+    ]
 
 
 def _ints(values: object) -> Nodes:
