@@ -57,7 +57,7 @@ def arrayed(world: World, tape_of: Noted | None = None) -> tuple[Noted, np.ndarr
         tape = tape_of_log(tape_of, Graph(Topology(rules.topology), by_samples))
     run = ArrayRun(world, LineChronicle(world, noted.sink), tape=tape)
     assert run.run() == "finished"
-    return noted, run.arrays.public[: world.scenario.peers]
+    return noted, run.arrays.public.rows(np.arange(world.scenario.peers))
 
 
 def assert_same(scenario: Scenario) -> None:

@@ -89,15 +89,15 @@ class Chronicle(Protocol):
         ...
 
     def mixed(self, done: Mixture, models: FloatVector) -> None:
-        """Peers mixed; ``models`` (N, P) are those of all."""
+        """Peers mixed; ``models`` (B, P) are what came of it."""
         ...
 
     def evaluated(self, nodes: Nodes, rounds: Nodes, times: Times, scores: Scores) -> None:
         """Models were tested."""
         ...
 
-    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, public: GridVector) -> None:
-        """Peers have done all rounds; ``public`` (N, P) are the copies of all."""
+    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector) -> None:
+        """Peers have done all rounds; ``copies`` (n, P) are their public copies."""
         ...
 
     def settle(self, until: float) -> None:
@@ -200,7 +200,7 @@ class LineChronicle:
             late = [k for k in places if k not in there and done.neighbours[i, k] != NOBODY]
             names = {k: self._ids[done.neighbours[i, k]] for k in (*there, *late)}
             round = int(done.rounds[i])
-            seen = sketch(models[node], self._network_id).tolist()
+            seen = sketch(models[i], self._network_id).tolist()
             event = Mixed(
                 round=round,
                 neighbours={names[k]: float(done.weights[i, k]) for k in there},
@@ -228,10 +228,11 @@ class LineChronicle:
             )
             self._note(time, node, event)
 
-    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, public: GridVector) -> None:
+    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector) -> None:
         """See ``Chronicle``."""
-        for node, round, time in zip(nodes.tolist(), rounds.tolist(), times.tolist(), strict=True):
-            state = state_hash(public[node]).hex()
+        rows = zip(nodes.tolist(), rounds.tolist(), times.tolist(), copies, strict=True)
+        for node, round, time, copy in rows:
+            state = state_hash(copy).hex()
             self._note(time, node, PeerFinished(round=round, state=state))
 
     def settle(self, until: float) -> None:

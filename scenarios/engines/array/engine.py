@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....gossip.grid import FloatVector
 from ....gossip.topology import Topology
 from ...world import World
 from .arrays import Arrays
@@ -31,6 +32,7 @@ class ArrayRun:
         tape: Tape | None = None,
     ) -> None:
         scenario = world.scenario
+        self._world = world
         self._rules = scenario.rules
         self._plan = scenario.training
         self._chronicle = chronicle
@@ -46,7 +48,7 @@ class ArrayRun:
 
     def run(self) -> str:
         """Run to the end; says how it ended."""
-        self._chronicle.began(self.arrays.models.shape[1])
+        self._chronicle.began(self._world.genesis.size)
         for skip in self._tape.skips:
             self._chronicle.skipped(skip)
         mixed = np.zeros(self.graph.nodes, dtype=np.int64)
@@ -71,6 +73,7 @@ class ArrayRun:
         weights = np.where(wave.sources < 0, 0.0, table)
         step_size = self._plan.learning_rate * self._plan.local_steps
         mix(self.arrays, self._rules, wave, weights, step_size)
+        models = self.arrays.models.rows(wave.mix)
         mixture = Mixture(
             nodes=wave.mix,
             rounds=wave.mix_rounds,
@@ -80,13 +83,13 @@ class ArrayRun:
             versions=wave.versions,
             gamma=self.arrays.gamma[wave.mix],
         )
-        self._chronicle.mixed(mixture, self.arrays.models)
-        self._test(wave)
+        self._chronicle.mixed(mixture, models)
+        self._test(wave, models)
 
     def _tell_published(self, done: Publication) -> None:
         nodes = done.nodes
         sequences = self.arrays.sequences[nodes]
-        self._chronicle.published(done, sequences, self.arrays.public[nodes])
+        self._chronicle.published(done, sequences, self.arrays.public.rows(nodes))
         samples = self._samples[nodes] if self._by_samples else 0
         sizes = frame_sizes(done.sizes, sequences, done.rounds, samples)
         hearers = done.heard_by
@@ -97,10 +100,10 @@ class ArrayRun:
             ]
         self._chronicle.posted(posted_to(nodes, hearers, sizes, sequences, done.times))
 
-    def _test(self, wave: Wave) -> None:
-        scores = self._workers.evaluate(wave.mix, self.arrays.models[wave.mix])
+    def _test(self, wave: Wave, models: FloatVector) -> None:
+        scores = self._workers.evaluate(wave.mix, models)
         self._chronicle.evaluated(wave.mix, wave.mix_rounds, wave.mix_times, scores)
         last = wave.mix_rounds == self._rules.rounds
-        self._chronicle.finished(
-            wave.mix[last], wave.mix_rounds[last], wave.mix_times[last], self.arrays.public
-        )
+        nodes = wave.mix[last]
+        copies = self.arrays.public.rows(nodes)
+        self._chronicle.finished(nodes, wave.mix_rounds[last], wave.mix_times[last], copies)

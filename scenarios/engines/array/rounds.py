@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....gossip import integers
-from ....gossip.block_mixing import Hearing, block_of, block_pull, column_blocks, hearing
+from ....gossip.block_mixing import Hearing, block_of, block_pull, hearing
+from ....gossip.grid import FloatVector
 from ....gossip.mixing import gamma_of
 from ....gossip.momentum import quasi_global
 from ....gossip.publishing import next_step
 from ....gossip.rules import Rules
 from .arrays import Arrays
 from .graph import Weights
+from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
 from .workers import Trained, Workers
 
@@ -42,7 +44,7 @@ class Publication:
 def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Iterator[Publication]:
     """Let the nodes of a wave train and publish, chunk by chunk."""
     if len(wave.keep):
-        arrays.public[wave.keep_in] = arrays.public[wave.keep]
+        arrays.public.memory[:, wave.keep_in] = arrays.public.memory[:, wave.keep]
     for start in range(0, len(wave.publish), CHUNK_NODES):
         yield _publish(arrays, rules, workers, wave, slice(start, start + CHUNK_NODES))
 
@@ -51,13 +53,13 @@ def _publish(
     arrays: Arrays, rules: Rules, workers: Workers, wave: Wave, chunk: slice
 ) -> Publication:
     nodes, rounds = wave.publish[chunk], wave.publish_rounds[chunk]
-    models = arrays.models[nodes]
-    momentum = arrays.momentum[nodes] if len(arrays.momentum) else None
+    models = arrays.models.rows(nodes)
+    momentum = arrays.momentum.rows(nodes) if len(arrays.momentum) else None
     trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, momentum)
-    step = next_step(models, arrays.public[nodes], rules)
-    arrays.public[nodes] = step.copy
+    step = next_step(models, arrays.public.rows(nodes), rules)
+    arrays.public.put(nodes, step.copy)
     if len(arrays.base):
-        arrays.base[nodes] = step.z
+        arrays.base.put(nodes, step.z)
     arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
     arrays.trained[nodes] = trained.trained
     arrays.sessions[nodes] += trained.trained
@@ -80,49 +82,58 @@ def mix(
     wave: Wave,
     weights: Weights,
     step_size: float,
-    columns: slice | None = None,
+    tiles: range | None = None,
 ) -> None:
     """Let the nodes of a wave mix; ``weights`` (B, K) are those of the sources that it names.
 
-    ``columns`` are the parameters to work on, all of them unless given.
+    ``tiles`` are those to work on, all of them unless given.
     """
     if not len(wave.mix):
         return
-    copies = len(arrays.public)
     everyone = np.array_equal(wave.mix, np.arange(len(arrays.models)))
-    heard = hearing(
-        wave.sources, weights.astype(np.float32), copies, None if everyone else wave.mix
-    )
+    rows = None if everyone else wave.mix
+    heard = hearing(wave.sources, weights.astype(np.float32), len(arrays.public), rows)
     gamma = arrays.gamma[wave.mix].astype(np.float32)[:, None]
-    train = np.flatnonzero(arrays.trained[wave.mix])
-    whole = slice(0, arrays.models.shape[1]) if columns is None else columns
-    for block in column_blocks(whole, copies):
-        _mix_block(arrays, rules, wave.mix, heard, gamma, train, step_size, block)
+    trained = arrays.trained[wave.mix]
+    for tile in range(len(arrays.models.memory)) if tiles is None else tiles:
+        mixed = _mixed(arrays, rules, heard, gamma, tile)
+        _settle(arrays, rules, heard.rows, mixed, trained, step_size, tile)
 
 
-def _mix_block(
+def _mixed(
+    arrays: Arrays, rules: Rules, heard: Hearing, gamma: NDArray[np.float32], tile: int
+) -> FloatVector:
+    """The mixed models (B, 64) in the columns of a tile."""
+    block = block_of(arrays.public.memory[tile], rules.grid_bits)
+    mixed = block_pull(block, heard, fast_row_sums)
+    if len(arrays.base):
+        base = arrays.base.memory[tile]
+        mixed *= gamma
+    else:
+        base = block[: len(arrays.models)]  # and a product with 1 would change nothing
+    mixed += base if heard.rows is None else base[heard.rows]
+    return mixed
+
+
+def _settle(
     arrays: Arrays,
     rules: Rules,
-    nodes: Nodes,
-    heard: Hearing,
-    gamma: NDArray[np.float32],
-    trained: Nodes,
+    rows: Nodes | None,
+    mixed: FloatVector,
+    trained: NDArray[np.bool_],
     step_size: float,
-    columns: slice,
+    tile: int,
 ) -> None:
-    rows: Nodes | slice = nodes if heard.rows is not None else slice(0, len(nodes))
-    block = block_of(arrays.public, columns, rules.grid_bits)
-    mixed = block_pull(block, heard)
-    mixed *= gamma
-    mixed += arrays.base[rows, columns] if len(arrays.base) else block[rows]
+    """Take up the mixed models, and bring the momentum of those who trained up to date."""
+    models = arrays.models.memory[tile]
     if len(arrays.momentum):
-        who = rows if len(trained) == len(nodes) else nodes[trained]
-        arrays.momentum[who, columns] = quasi_global(
-            arrays.momentum[who, columns],
-            arrays.models[who, columns],
-            mixed if len(trained) == len(nodes) else mixed[trained],
-            step_size,
-            1,
-            rules.momentum,
-        )
-    arrays.models[rows, columns] = mixed
+        who = slice(None) if rows is None else rows
+        momentum = arrays.momentum.memory[tile]
+        moved = quasi_global(momentum[who], models[who], mixed, step_size, 1, rules.momentum)
+        if not trained.all():
+            moved = np.where(trained[:, None], moved, momentum[who])
+        momentum[who] = moved
+    if rows is None:
+        models[:] = mixed
+    else:
+        models[rows] = mixed
