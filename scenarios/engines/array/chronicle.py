@@ -34,6 +34,7 @@ from ....gossip.events import (
 )
 from ....gossip.grid import FloatVector, GridVector, state_hash
 from ....gossip.sketch import sketch
+from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
 from .graph import Weights
 from .rounds import Publication
@@ -70,17 +71,23 @@ class Posted:
 
 
 class Chronicle(Protocol):
-    """Takes down what happens."""
+    """Takes down what happens.
+
+    ``sees_vectors`` says whether it looks at copies and models; where it does not, they need not
+    be gathered and may be None.
+    """
+
+    sees_vectors: bool
 
     def began(self, parameters: int) -> None:
         """All peers start."""
         ...
 
-    def skipped(self, skip: Skip) -> None:
-        """A peer will have come back and joined the round of its neighbours."""
+    def skipped(self, skips: Sequence[Skip]) -> None:
+        """Peers will have come back and joined the rounds of their neighbours."""
         ...
 
-    def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
+    def published(self, done: Publication, sequences: Nodes, copies: GridVector | None) -> None:
         """Peers released and published; ``copies`` (n, P) are their new public copies."""
         ...
 
@@ -88,7 +95,7 @@ class Chronicle(Protocol):
         """Frames went out."""
         ...
 
-    def mixed(self, done: Mixture, models: FloatVector) -> None:
+    def mixed(self, done: Mixture, models: FloatVector | None) -> None:
         """Peers mixed; ``models`` (B, P) are what came of it."""
         ...
 
@@ -96,8 +103,14 @@ class Chronicle(Protocol):
         """Models were tested."""
         ...
 
-    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector) -> None:
+    def finished(
+        self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector | None
+    ) -> None:
         """Peers have done all rounds; ``copies`` (n, P) are their public copies."""
+        ...
+
+    def told(self, time: float, event: RoundDone | ConsensusMeasured) -> None:
+        """The engine has something to say about all peers."""
         ...
 
     def settle(self, until: float) -> None:
@@ -111,6 +124,8 @@ class Chronicle(Protocol):
 
 class LineChronicle:
     """Hands single events to a sink, in the order of their times."""
+
+    sees_vectors = True
 
     def __init__(self, world: World, sink: Sink) -> None:
         self._sink = sink
@@ -135,13 +150,15 @@ class LineChronicle:
             )
             self._note(0.0, node, event)
 
-    def skipped(self, skip: Skip) -> None:
+    def skipped(self, skips: Sequence[Skip]) -> None:
         """See ``Chronicle``."""
-        event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
-        self._note(skip.time, skip.node, event)
+        for skip in skips:
+            event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
+            self._note(skip.time, skip.node, event)
 
-    def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
+    def published(self, done: Publication, sequences: Nodes, copies: GridVector | None) -> None:
         """See ``Chronicle``."""
+        assert copies is not None
         for i, node in enumerate(done.nodes.tolist()):
             time, round = float(done.times[i]), int(done.rounds[i])
             release = done.trained.released[i]
@@ -192,8 +209,9 @@ class LineChronicle:
             )
             self._note(time, to, received)
 
-    def mixed(self, done: Mixture, models: FloatVector) -> None:
+    def mixed(self, done: Mixture, models: FloatVector | None) -> None:
         """See ``Chronicle``."""
+        assert models is not None
         for i, node in enumerate(done.nodes.tolist()):
             places = range(done.neighbours.shape[1])
             there = [k for k in places if done.versions[i, k] != NOBODY]
@@ -228,12 +246,18 @@ class LineChronicle:
             )
             self._note(time, node, event)
 
-    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector) -> None:
+    def finished(
+        self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector | None
+    ) -> None:
         """See ``Chronicle``."""
+        assert copies is not None
         rows = zip(nodes.tolist(), rounds.tolist(), times.tolist(), copies, strict=True)
         for node, round, time, copy in rows:
             state = state_hash(copy).hex()
             self._note(time, node, PeerFinished(round=round, state=state))
+
+    def told(self, time: float, event: RoundDone | ConsensusMeasured) -> None:
+        """Nothing that the peers' own events do not tell."""
 
     def settle(self, until: float) -> None:
         """See ``Chronicle``."""

@@ -62,7 +62,7 @@ def _publish(
         arrays.base.put(nodes, step.z)
     arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
     arrays.trained[nodes] = trained.trained
-    arrays.sessions[nodes] += trained.trained
+    arrays.sessions[nodes] += trained.began
     arrays.sequences[nodes] += 1
     arrays.rounds[nodes] = rounds
     return Publication(

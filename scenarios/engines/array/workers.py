@@ -21,10 +21,12 @@ from .tape import Nodes
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What came of training n nodes: which of them ``trained`` (n,), what their logs tell of the
-    release, and in words why some of them, by position, were stopped.
+    release, and in words why some of them, by position, were stopped. ``began`` (n,) says who began
+    a session, whatever came of it.
     """
 
     trained: NDArray[np.bool_]
+    began: NDArray[np.bool_]
     released: Sequence[Released]
     stopped: Mapping[int, str] = field(default_factory=dict)
 
@@ -100,7 +102,7 @@ class OneByOne:
             events.append(replace(event, trust_model=TRUST_MODEL) if private else event)
             if answer.stopped is not None:
                 stopped[i] = answer.stopped
-        return Trained(trained=trained, released=events, stopped=stopped)
+        return Trained(trained=trained, began=trained, released=events, stopped=stopped)
 
     def evaluate(self, nodes: Nodes, models: FloatVector) -> Scores:
         """Test one model after the other."""
