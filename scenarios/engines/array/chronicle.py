@@ -36,7 +36,7 @@ from ....gossip.grid import FloatVector, GridVector, state_hash
 from ....gossip.sketch import sketch
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .graph import Weights
+from .graph import Graph, Weights
 from .rounds import Publication
 from .tape import Nodes, Skip, Times
 from .workers import Scores
@@ -87,7 +87,7 @@ class Chronicle(Protocol):
         """Peers will have come back and joined the rounds of their neighbours."""
         ...
 
-    def published(self, done: Publication, sequences: Nodes, copies: GridVector | None) -> None:
+    def published(self, done: Publication, copies: GridVector | None) -> None:
         """Peers released and published; ``copies`` (n, P) are their new public copies."""
         ...
 
@@ -156,7 +156,7 @@ class LineChronicle:
             event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
             self._note(skip.time, skip.node, event)
 
-    def published(self, done: Publication, sequences: Nodes, copies: GridVector | None) -> None:
+    def published(self, done: Publication, copies: GridVector | None) -> None:
         """See ``Chronicle``."""
         assert copies is not None
         for i, node in enumerate(done.nodes.tolist()):
@@ -170,7 +170,7 @@ class LineChronicle:
                     time, node, BudgetSpent(round=round, epsilon=epsilon, delta=delta, why=why)
                 )
             self._note(time, node, release)
-            sequence, state = int(sequences[i]), state_hash(copies[i]).hex()
+            sequence, state = int(done.sequences[i]), state_hash(copies[i]).hex()
             self._states[node, sequence] = state
             self._states.pop((node, sequence - 2), None)
             event = Published(
@@ -273,15 +273,17 @@ class LineChronicle:
         heapq.heappush(self._waiting, (time, next(self._order), node, event))
 
 
-def posted_to(
-    nodes: Nodes, hearers: Sequence[Sequence[int]], sizes: Nodes, sequences: Nodes, times: Times
-) -> Posted:
-    """The frames of ``nodes`` (n,) to those that hear each, one size for all of a node's."""
-    counts = np.array([len(each) for each in hearers], dtype=np.int64)
+def posted(done: Publication, sizes: NDArray[np.int64], graph: Graph) -> Posted:
+    """The frames of a publication, ``sizes`` (n,) large: one to each that hears its author."""
+    if done.heard_by is None:
+        counts, to = graph.hearers(done.nodes, done.rounds)
+    else:
+        counts = np.array([len(each) for each in done.heard_by], dtype=np.int64)
+        to = np.array([node for each in done.heard_by for node in each], dtype=np.int64)
     return Posted(
-        senders=np.repeat(nodes, counts),
-        to=np.array([to for each in hearers for to in each], dtype=np.int64),
+        senders=np.repeat(done.nodes, counts),
+        to=to,
         sizes=np.repeat(sizes, counts),
-        sequences=np.repeat(sequences, counts),
-        times=np.repeat(times, counts),
+        sequences=np.repeat(done.sequences, counts),
+        times=np.repeat(done.times, counts),
     )

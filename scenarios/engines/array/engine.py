@@ -8,7 +8,7 @@ from ....gossip.topology import Topology
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
 from .arrays import Arrays
-from .chronicle import Chronicle, Mixture, posted_to
+from .chronicle import Chronicle, Mixture, posted
 from .frames import frame_sizes
 from .graph import Graph
 from .measures import consensus_distance
@@ -64,8 +64,8 @@ class ArrayRun:
         return "finished"
 
     def _work(self, wave: Wave) -> None:
-        for done in publish(self.arrays, self._rules, self._workers, wave):
-            self._tell_published(done)
+        if len(wave.publish):
+            self._tell_published(publish(self.arrays, self._rules, self._workers, wave))
         if not len(wave.mix):
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
@@ -88,18 +88,11 @@ class ArrayRun:
 
     def _tell_published(self, done: Publication) -> None:
         nodes = done.nodes
-        sequences = self.arrays.sequences[nodes]
         copies = self.arrays.public.rows(nodes) if self._chronicle.sees_vectors else None
-        self._chronicle.published(done, sequences, copies)
+        self._chronicle.published(done, copies)
         samples = self._samples[nodes] if self._by_samples else 0
-        sizes = frame_sizes(done.sizes, sequences, done.rounds, samples)
-        hearers = done.heard_by
-        if hearers is None:
-            hearers = [
-                self.graph.topology.out_neighbours(node, round)
-                for node, round in zip(nodes.tolist(), done.rounds.tolist(), strict=True)
-            ]
-        frames = posted_to(nodes, hearers, sizes, sequences, done.times)
+        sizes = frame_sizes(done.sizes, done.sequences, done.rounds, samples)
+        frames = posted(done, sizes, self.graph)
         self._bytes += int(frames.sizes.sum())
         self._messages += len(frames.sizes)
         self._chronicle.posted(frames)

@@ -13,23 +13,24 @@ from ....gossip.block_mixing import Hearing, block_of, block_pull, hearing
 from ....gossip.grid import FloatVector
 from ....gossip.mixing import gamma_of
 from ....gossip.momentum import quasi_global
-from ....gossip.publishing import next_step
+from ....gossip.publishing import Step, next_step
 from ....gossip.rules import Rules
 from .arrays import Arrays
 from .graph import Weights
 from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
-from .workers import Trained, Workers
+from .workers import Trained, Workers, joined
 
-CHUNK_NODES = 64  # rows that are trained and published together
+TRAINED_VALUES = 2**20  # parameters of the nodes that are trained together
+STEP_VALUES = 2**16  # parameters that are clipped, put on the grid and compressed together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """What ``nodes`` (n,) have published, for whom (see ``Wave``), and how their training went.
 
-    ``sizes`` (n,) are the encoded sizes of the deltas in bytes, ``captured`` (n,) the shares of the
-    deltas that these carry.
+    ``sequences`` (n,) are the numbers of their entries, ``sizes`` (n,) the encoded sizes of the
+    deltas in bytes, ``captured`` (n,) the shares of the deltas that these carry.
     """
 
     nodes: Nodes
@@ -37,43 +38,69 @@ class Publication:
     times: NDArray[np.float64]
     heard_by: Sequence[Sequence[int]] | None
     trained: Trained
+    sequences: Nodes
     sizes: NDArray[np.int64]
     captured: NDArray[np.float64]
 
 
-def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Iterator[Publication]:
-    """Let the nodes of a wave train and publish, chunk by chunk."""
+def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Publication:
+    """Let the nodes of a wave train and publish."""
     if len(wave.keep):
         arrays.public.memory[:, wave.keep_in] = arrays.public.memory[:, wave.keep]
-    for start in range(0, len(wave.publish), CHUNK_NODES):
-        yield _publish(arrays, rules, workers, wave, slice(start, start + CHUNK_NODES))
+    nodes = wave.publish
+    sizes = np.empty(len(nodes), dtype=np.int64)
+    captured = np.empty(len(nodes))
+    trained = []
+    together = max(1, TRAINED_VALUES // arrays.models.columns)
+    for start in range(0, len(nodes), together):
+        chunk = slice(start, min(start + together, len(nodes)))
+        models, outcome = _train(arrays, workers, nodes[chunk], wave.publish_rounds[chunk])
+        trained.append(outcome)
+        for rows in pieces(chunk, max(1, STEP_VALUES // arrays.models.columns)):
+            some = slice(rows.start - start, rows.stop - start)
+            step = _take_step(arrays, rules, nodes[rows], models[some])
+            sizes[rows] = [len(integers.encode(row)) for row in step.change]
+            captured[rows] = step.captured
+    arrays.rounds[nodes] = wave.publish_rounds
+    arrays.sequences[nodes] += 1
+    return Publication(
+        nodes=nodes,
+        rounds=wave.publish_rounds,
+        times=wave.publish_times,
+        heard_by=wave.heard_by,
+        trained=joined(trained),
+        sequences=arrays.sequences[nodes],
+        sizes=sizes,
+        captured=captured,
+    )
 
 
-def _publish(
-    arrays: Arrays, rules: Rules, workers: Workers, wave: Wave, chunk: slice
-) -> Publication:
-    nodes, rounds = wave.publish[chunk], wave.publish_rounds[chunk]
+def _train(
+    arrays: Arrays, workers: Workers, nodes: Nodes, rounds: Nodes
+) -> tuple[FloatVector, Trained]:
+    """The releases (n, P) of some nodes, and what else came of their training."""
     models = arrays.models.rows(nodes)
     momentum = arrays.momentum.rows(nodes) if len(arrays.momentum) else None
     trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, momentum)
-    step = next_step(models, arrays.public.rows(nodes), rules)
+    arrays.trained[nodes] = trained.trained
+    arrays.sessions[nodes] += trained.began
+    return models, trained
+
+
+def _take_step(arrays: Arrays, rules: Rules, nodes: Nodes, releases: FloatVector) -> Step:
+    """Bring the public copies of some nodes to their ``releases`` (n, P)."""
+    step = next_step(releases, arrays.public.rows(nodes), rules)
     arrays.public.put(nodes, step.copy)
     if len(arrays.base):
         arrays.base.put(nodes, step.z)
     arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
-    arrays.trained[nodes] = trained.trained
-    arrays.sessions[nodes] += trained.began
-    arrays.sequences[nodes] += 1
-    arrays.rounds[nodes] = rounds
-    return Publication(
-        nodes=nodes,
-        rounds=rounds,
-        times=wave.publish_times[chunk],
-        heard_by=None if wave.heard_by is None else wave.heard_by[chunk],
-        trained=trained,
-        sizes=np.array([len(integers.encode(row)) for row in step.change], dtype=np.int64),
-        captured=step.captured,
-    )
+    return step
+
+
+def pieces(whole: slice, length: int) -> Iterator[slice]:
+    """Cut a slice into pieces of at most ``length``."""
+    for start in range(whole.start, whole.stop, length):
+        yield slice(start, min(start + length, whole.stop))
 
 
 def mix(

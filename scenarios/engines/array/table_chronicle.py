@@ -77,7 +77,7 @@ class TableChronicle:
                 to_round=np.array([skip.to_round for skip in skips]),
             )
 
-    def published(self, done: Publication, sequences: Nodes, copies: GridVector | None) -> None:
+    def published(self, done: Publication, copies: GridVector | None) -> None:
         """See ``Chronicle``; hashes are left out."""
         self._released(done)
         for i, why in done.trained.stopped.items():
@@ -98,7 +98,7 @@ class TableChronicle:
             time=done.times,
             peer=done.nodes,
             round=done.rounds,
-            sequence=sequences,
+            sequence=done.sequences,
             state="",
             size_bytes=done.sizes,
             captured=done.captured,

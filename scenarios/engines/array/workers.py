@@ -31,6 +31,22 @@ class Trained:
     stopped: Mapping[int, str] = field(default_factory=dict)
 
 
+def joined(parts: Sequence[Trained]) -> Trained:
+    """What came of training several groups of nodes, one behind the other."""
+    released: list[Released] = []
+    stopped: dict[int, str] = {}
+    for part in parts:
+        stopped |= {len(released) + i: why for i, why in part.stopped.items()}
+        released += part.released
+    none = [np.zeros(0, dtype=np.bool_)]
+    return Trained(
+        trained=np.concatenate([part.trained for part in parts] or none),
+        began=np.concatenate([part.began for part in parts] or none),
+        released=released,
+        stopped=stopped,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """How good n models are: ``accuracy`` and ``loss`` (n,) over ``samples`` test records."""
