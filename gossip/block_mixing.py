@@ -1,72 +1,133 @@
-"""The mixing step of ``mixing.mix`` for all N peers of a simulation at once, in place.
+"""The pull of ``mixing.plain_pull`` for all peers of a simulation at once, block by block.
 
-The N x P arrays are worked on in blocks of columns that fit a core's cache. Within a block every
-coordinate sees the float32 operations of ``mix`` in the same order, so the bits are the same as
-those of N peers that mix by themselves, whatever the block size.
+The arrays of N peers are worked on in blocks of columns that fit a core's cache. Within a block
+every coordinate sees the float32 operations of ``plain_pull`` in the same order, so the bits are
+the same as those of N peers that mix by themselves, whatever the block size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .grid import FloatVector
+from .grid import FloatVector, GridVector
 
 BLOCK_BYTES = 2 * 1024 * 1024
+NOBODY = -1  # in ``sources``: this place is empty
+
+Sources = NDArray[np.int64]
+RowSums = Callable[[FloatVector, Sources], FloatVector]
 
 
-def padded_neighbours(
-    neighbours: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
-) -> tuple[NDArray[np.intp], FloatVector]:
-    """Neighbours and weights of N peers as (N, K) arrays, K the largest degree.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """Whom M peers hear, and how much each counts; made by :func:`hearing`.
 
-    A peer with fewer neighbours is its own neighbour of weight 0, which adds nothing: not even
-    to the bits, for a pull that begins at +0 never becomes -0.
+    ``rows`` (M,) are the peers' own rows among R public copies; None where they are the first M.
+    ``sources`` (M, K) are the rows of those whom they hear, R where a place is empty. ``weight``
+    (M, 1) and ``count`` (M, 1) are those of peers whose neighbours all weigh the same; ``unlike``
+    are the numbers 0..M-1 of the others, and ``weights`` (U, K) what theirs weigh.
     """
+
+    rows: NDArray[np.int64] | None
+    sources: Sources
+    weight: FloatVector
+    count: FloatVector
+    unlike: NDArray[np.int64]
+    weights: FloatVector
+
+
+def hearing(
+    sources: Sources,
+    weights: FloatVector,
+    copies: int,
+    rows: NDArray[np.int64] | None = None,
+) -> Hearing:
+    """Prepare M peers of which each hears ``sources`` (M, K), rows of R = ``copies`` public copies.
+
+    ``weights`` (M, K) float32; a place that holds NOBODY, or weighs 0, is empty.
+    """
+    there = (sources != NOBODY) & (weights != 0)
+    w = np.where(there, weights, np.float32(0))
+    largest = w.max(axis=1, initial=0.0)[:, None].astype(np.float32)
+    unlike = np.flatnonzero((there & (w != largest)).any(axis=1))
+    return Hearing(
+        rows=rows,
+        sources=np.where(there, sources, copies),
+        weight=largest,
+        count=there.sum(axis=1, keepdims=True).astype(np.float32),
+        unlike=unlike,
+        weights=w[unlike],
+    )
+
+
+def padded(
+    neighbours: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
+) -> tuple[Sources, FloatVector]:
+    """Neighbours and weights of N peers as (N, K) arrays, K the largest degree."""
     k = max((len(row) for row in neighbours), default=0)
-    index = np.repeat(np.arange(len(neighbours), dtype=np.intp)[:, None], k, axis=1)
+    sources = np.full((len(neighbours), k), NOBODY, dtype=np.int64)
     w = np.zeros((len(neighbours), k), dtype=np.float32)
     for i, (row, row_weights) in enumerate(zip(neighbours, weights, strict=True)):
         if len(row) != len(row_weights):
             raise ValueError(f"peer {i} has {len(row)} neighbours and {len(row_weights)} weights")
-        index[i, : len(row)] = row
+        sources[i, : len(row)] = row
         w[i, : len(row)] = row_weights
-    return index, w
+    return sources, w
 
 
-def mix_in_place(
-    base: FloatVector,
-    copies: FloatVector,
-    neighbours: NDArray[np.intp],
-    weights: FloatVector,
-    gamma: ArrayLike = 1.0,
-    block_bytes: int = BLOCK_BYTES,
-) -> None:
-    """Write the mixed models into ``base`` (N, P); it may be ``copies`` itself.
+def row_sums(copies: FloatVector, sources: Sources) -> FloatVector:
+    """The sums (M, P) of the rows of ``copies`` (R, P) that ``sources`` (M, K) names, in order."""
+    total = np.zeros((len(sources), copies.shape[1]), dtype=np.float32)
+    row = np.empty_like(total)
+    for k in range(sources.shape[1]):
+        # mode="clip" lets NumPy write into `out` without a buffer; no index is out of range
+        np.take(copies, sources[:, k], axis=0, out=row, mode="clip")
+        total += row
+    return total
 
-    ``copies`` (N, P) are the public copies, all finite; ``neighbours`` and ``weights`` (N, K) come
-    from ``padded_neighbours``; ``gamma`` is (N,) or one number. ``base`` and ``copies`` must be the
-    same array or share no memory.
+
+def column_blocks(columns: slice, rows: int, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+    """Cut ``columns`` into blocks of which ``rows`` rows of float32 take ``block_bytes``."""
+    width = max(16, block_bytes // (4 * max(rows, 1)))
+    for begin in range(columns.start, columns.stop, width):
+        yield slice(begin, min(begin + width, columns.stop))
+
+
+def block_of(public: GridVector, columns: slice, grid_bits: int) -> FloatVector:
+    """Some columns of public copies (R, P), as float32 (R + 1, width); the last row is zeros.
+
+    The values are those of ``grid.from_grid``.
     """
-    if base.shape != copies.shape or neighbours.shape != weights.shape:
-        raise ValueError(f"{base.shape}, {copies.shape}: not N models and their N public copies")
-    n, p = copies.shape
-    w = weights.astype(np.float32, copy=False)
-    step = np.broadcast_to(np.asarray(gamma, dtype=np.float32), (n,))[:, None]
-    width = max(1, block_bytes // (4 * max(n, 1)))
-    for begin in range(0, p, width):
-        block = slice(begin, min(begin + width, p))
-        own = np.ascontiguousarray(copies[:, block])
-        pull = np.zeros_like(own)
-        apart = np.empty_like(own)
-        for k in range(w.shape[1]):
-            # mode="clip" lets NumPy write into `out` without a buffer; no index is out of range
-            np.take(own, neighbours[:, k], axis=0, out=apart, mode="clip")
-            apart -= own
-            apart *= w[:, k, None]
-            pull += apart
-        pull *= step
-        pull += base[:, block]
-        base[:, block] = pull
+    block = np.empty((len(public) + 1, columns.stop - columns.start), dtype=np.float32)
+    np.multiply(
+        public[:, columns],
+        np.float32(2.0**-grid_bits),
+        out=block[:-1],
+        casting="unsafe",
+        dtype=np.float32,
+    )
+    block[-1] = 0
+    return block
+
+
+def block_pull(block: FloatVector, heard: Hearing, sums: RowSums = row_sums) -> FloatVector:
+    """The pull (M, width) on each peer, in the columns that ``block`` (R + 1, width) holds."""
+    rows = heard.rows
+    own = block[: len(heard.sources)] if rows is None else block[rows]
+    pull = sums(block, heard.sources)
+    pull -= heard.count * own
+    pull *= heard.weight
+    if len(heard.unlike):
+        mine, sources = own[heard.unlike], heard.sources[heard.unlike]
+        total = np.zeros_like(mine)
+        for k in range(sources.shape[1]):
+            apart = block[sources[:, k]]
+            apart -= mine
+            apart *= heard.weights[:, k, None]
+            total += apart
+        pull[heard.unlike] = total
+    return pull

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .grid import FloatVector
+from .mixing import plain_pull
 
 RobustRule = Literal[
     "none", "clipped-gossip", "clipped-sum", "nearest", "trimmed-mean", "median", "balance"
@@ -61,10 +62,9 @@ def robust_pull(
     if rule in ("trimmed-mean", "median"):
         return _middle(own, copies, w, byzantine if rule == "trimmed-mean" else w.shape[-1]) - own
     if rule == "none":  # no distances to measure
-        return _weighted(own, copies, w)
-    return _weighted(
-        own, copies, _trusted(rule, own, _distances(own, copies, w), w, byzantine, progress)
-    )
+        return plain_pull(own, copies, w)
+    trusted = _trusted(rule, own, _distances(own, copies, w), w, byzantine, progress)
+    return plain_pull(own, copies, trusted)
 
 
 def _trusted(
@@ -89,16 +89,6 @@ def _trusted(
             return _accepted(own, apart, w, progress)
         case other:
             raise ValueError(f"there is no robust rule '{other}'")
-
-
-def _weighted(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> FloatVector:
-    """sum_j w_j (copies_j - own), one neighbour after the other, as ``mixing.mix`` adds them."""
-    pull = np.zeros_like(own, dtype=np.float32)
-    for k in range(w.shape[-1]):
-        # a neighbour that is not heard adds nothing, not even infinity times zero
-        factor = w[..., k, None]
-        pull += factor * np.where(factor > 0, copies[..., k, :] - own, np.float32(0))
-    return pull
 
 
 def _distances(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> Distances:

@@ -18,16 +18,17 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..crypto.identity import short_id
+from ..crypto.privacy import Release
 from . import integers, links
-from .compression import captured, compress
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
 from .feed import NO_HASH, Version, payload_digest
-from .grid import add, difference, from_grid, state_hash, to_grid
+from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
 from .mixing import base_of, gamma_of, mix
 from .momentum import quasi_global
 from .posting import pull, send_news
+from .publishing import next_step
 from .sketch import sketch
 from .state import FloatVector, Phase, State
 from .weights import drop_missing, row_weights
@@ -36,13 +37,6 @@ GATHER = "gather"
 NUDGE = "nudge"
 DEADLINE = "deadline"
 NUDGES = 4  # how often within a deadline a late neighbour is asked
-
-
-def largest_parameter(grid_bits: int) -> float:
-    """What a published parameter may come to: half of what the grid holds, so that the way from
-    one public copy to the next fits the grid as well.
-    """
-    return 2.0 ** (30 - grid_bits)
 
 
 # -- train -------------------------------------------------------------------------------------
@@ -128,21 +122,7 @@ def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
                 why=event.stopped,
             )
         )
-    yield Record(
-        event=Released(
-            round=state.round,
-            unit=release.unit,
-            epsilon=release.epsilon,
-            delta=release.delta,
-            relation=release.relation,
-            trust_model=release.trust_model,
-            accountant=release.accountant,
-            mechanism=release.mechanism,
-            noise_multiplier=release.event.noise_multiplier if release.event else 0.0,
-            sampling_rate=release.event.sampling_rate if release.event else 0.0,
-            steps=release.event.steps if release.event else 0,
-        )
-    )
+    yield Record(event=released(release, state.round))
     state.trained = event.stopped is None
     published = _publish(state, release.z)
     state.phase = Phase.WAITING
@@ -152,15 +132,27 @@ def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
     yield from _wait(state, now)
 
 
+def released(release: Release, round: int) -> Released:
+    """What the event log tells of a release."""
+    return Released(
+        round=round,
+        unit=release.unit,
+        epsilon=release.epsilon,
+        delta=release.delta,
+        relation=release.relation,
+        trust_model=release.trust_model,
+        accountant=release.accountant,
+        mechanism=release.mechanism,
+        noise_multiplier=release.event.noise_multiplier if release.event else 0.0,
+        sampling_rate=release.event.sampling_rate if release.event else 0.0,
+        steps=release.event.steps if release.event else 0,
+    )
+
+
 def _publish(state: State, release: FloatVector) -> Published:
     rules, own = state.me.rules, state.own
-    # a neighbour that publishes the ends of the grid must not drive our sums off it
-    largest = largest_parameter(rules.grid_bits)
-    z = np.clip(release, -largest, largest)
-    delta = difference(to_grid(z, rules.grid_bits), own.copy)
-    step = compress(delta, rules.compression, rules.keep)
-    copy = add(own.copy, step)
-    payload = integers.encode(step)
+    step = next_step(release, own.copy, rules)
+    payload = integers.encode(step.change)
     entry = sign_entry(
         state.me.identity,
         EntryHeader(
@@ -170,13 +162,13 @@ def _publish(state: State, release: FloatVector) -> Published:
             round=state.round,
             samples=state.me.samples if rules.weighting == "samples" else 0,
             previous=own.head_hash or NO_HASH,
-            state=state_hash(copy),
+            state=state_hash(step.copy),
             payload_digest=payload_digest(payload),
         ),
     )
-    own.append(entry, copy, payload)
-    share = float(captured(delta, step))
-    state.base = base_of(rules.mixing, from_grid(copy, rules.grid_bits), z)
+    own.append(entry, step.copy, payload)
+    share = float(step.captured)
+    state.base = base_of(rules.mixing, from_grid(step.copy, rules.grid_bits), step.z)
     state.gamma = float(gamma_of(rules.mixing, share))
     return Published(
         round=state.round,

@@ -13,7 +13,7 @@ from ..crypto.network import NetworkFile
 from ..crypto.privacy import PrivacyGate
 from ..crypto.privacy_settings import PrivacySettings
 from ..gossip.grid import GridVector, from_grid, state_hash, to_grid
-from ..gossip.rounds import largest_parameter
+from ..gossip.publishing import largest_parameter
 from ..gossip.rules import Rules
 from ..gossip.state import Myself, State
 from .learners.base import Learner, Model, TrainingPlan

@@ -1,7 +1,7 @@
 """Carrying a scenario out: a folder for the run, an engine, and what they left behind.
 
     RUN/scenario.toml   the scenario as it was resolved
-    RUN/events.jsonl    when it began and how it ended; in the simulator, all peers' events
+    RUN/events.jsonl    when it began and how it ended; in the simulators, all peers' events
     RUN/peers/NAME/     live: each peer's folder, with its own events.jsonl
     RUN/report.html     the report
 
@@ -116,7 +116,7 @@ def _stoppable() -> Iterator[None]:
 def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool) -> None:
     write_settings(scenario, folder / "scenario.toml")
     log = EventLog(folder / LOG_NAME)
-    simulated = scenario.engine == "sim"
+    simulated = scenario.engine != "live"
     clock: Callable[[], float] = (lambda: 0.0) if simulated else wall_time
 
     def note(time: float, peer: str, event: Event) -> None:
@@ -135,7 +135,15 @@ def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool)
     note(clock(), "", started)
     outcome = "failed"
     try:
-        if simulated:
+        if scenario.engine == "array":
+            from .engines.array.chronicle import LineChronicle
+            from .engines.array.engine import ArrayRun
+
+            world = World(scenario)
+            run = ArrayRun(world, LineChronicle(world, note))
+            clock = lambda: run.now
+            outcome = run.run()
+        elif simulated:
             from .engines.sim import Simulation
 
             simulation = Simulation(World(scenario), scenario.faults, note)

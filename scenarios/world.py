@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..crypto.digest import digest
 from ..crypto.errors import ConfigError
 from ..crypto.identity import Identity
-from ..crypto.integer_noise import SecureStream
+from ..crypto.integer_noise import SEED_BYTES, SecureStream
 from ..crypto.ledger import Ledger
 from ..crypto.membership import Bulletin, Certificate, GroupKey, JoinRequest
 from ..crypto.network import NetworkFile
@@ -33,6 +35,33 @@ def seeded_entropy(seed: int, *purpose: str | int) -> Entropy:
     """Bytes that follow from the seed: for simulations alone, they protect nothing."""
     parts = [str(part).encode() for part in (seed, *purpose)]
     return SecureStream(digest("simulation", *parts)).bytes
+
+
+@lru_cache(maxsize=64)
+def session_seeds(seed: int, number: int, peers: int) -> NDArray[np.uint8]:
+    """What each peer's training begins its ``number``-th session from: uint8 (peers, 32).
+
+    All peers' seeds of one number come from one stream, so that those of ten thousand are drawn
+    as fast as one.
+    """
+    drawn = seeded_entropy(seed, "sessions", number)(SEED_BYTES * peers)
+    return np.frombuffer(drawn, dtype=np.uint8).reshape(peers, SEED_BYTES)
+
+
+class SessionEntropy:
+    """What the privacy gate of one simulated peer draws its sessions' seeds from, in turn."""
+
+    def __init__(self, seed: int, node: int, peers: int) -> None:
+        self._seed, self._node, self._peers = seed, node, peers
+        self._drawn = 0
+
+    def __call__(self, n: int) -> bytes:
+        """The next seed, of 32 bytes. Raises ValueError when ``n`` is another number."""
+        if n != SEED_BYTES:
+            raise ValueError(f"a session begins from {SEED_BYTES} bytes, not {n}")
+        row = session_seeds(self._seed, self._drawn, self._peers)[self._node]
+        self._drawn += 1
+        return bytes(row)
 
 
 def shares_of(scenario: Scenario) -> list[Dataset]:
@@ -82,16 +111,32 @@ class World:
             for index, (name, identity) in enumerate(zip(scenario.names(), identities, strict=True))
         ]
         self.group_key = GroupKey.generate(1, seeded_entropy(self.seed, "group"))
-        self.bulletin = Bulletin.issue(
-            root,
-            network_id=network_id,
+        self._root, self._identities = root, identities
+
+    # What only some engines need, and what takes long for thousands of members, is made on demand.
+
+    @cached_property
+    def shares(self) -> list[Dataset]:
+        """Each member's data set."""
+        return shares_of(self.scenario)
+
+    @cached_property
+    def bulletin(self) -> Bulletin:
+        """The list of the members, with the group key sealed for each."""
+        return Bulletin.issue(
+            self._root,
+            network_id=self.network.network_id,
             serial=1,
             members=self.certificates,
             revoked=(),
             key=self.group_key,
             entropy=seeded_entropy(self.seed, "boxes"),
         )
-        self.citizens = [
+
+    @cached_property
+    def citizens(self) -> list[Citizen]:
+        """The members with their learners."""
+        return [
             Citizen(
                 index=index,
                 name=certificate.name,
@@ -100,7 +145,7 @@ class World:
                 trainer=self._trainer(index, share),
             )
             for index, (identity, certificate, share) in enumerate(
-                zip(identities, self.certificates, shares_of(scenario), strict=True)
+                zip(self._identities, self.certificates, self.shares, strict=True)
             )
         ]
 
@@ -112,7 +157,7 @@ class World:
             plan=scenario.training,
             rules=scenario.rules,
             ledger=Ledger(None),
-            entropy=seeded_entropy(self.seed, "noise", index),
+            entropy=SessionEntropy(self.seed, index, scenario.peers),
         )
 
     def state_of(self, citizen: Citizen, *, boot: int) -> State:

@@ -27,7 +27,8 @@ def run(
         str | None, typer.Argument(help="A bundled scenario's name, or a TOML file.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="live: real transports; sim: virtual clock, faults.")
+        str | None,
+        typer.Option(help="live: real transports; sim: virtual clock; array: up to 10,000 peers."),
     ] = None,
     transport: Annotated[
         str | None, typer.Option(help="Of the live engine: libp2p, mqtt, mixed or memory.")

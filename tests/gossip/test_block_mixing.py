@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.gossip.block_mixing import mix_in_place, padded_neighbours
-from tidings.gossip.mixing import mix
+from tidings.gossip.block_mixing import block_of, block_pull, column_blocks, hearing, padded
+from tidings.gossip.grid import from_grid
+from tidings.gossip.mixing import plain_pull
+
+BITS = 20
 
 
 @given(
@@ -14,29 +17,40 @@ from tidings.gossip.mixing import mix
     n=st.integers(1, 12),
     p=st.integers(1, 40),
     block_bytes=st.integers(1, 3000),
-    restart=st.booleans(),
+    some=st.booleans(),
+    alike=st.booleans(),
+    reach=st.sampled_from([1.0, 2.0**10]),
 )
 def test_blocks_have_the_bits_of_the_single_step(
-    seed: int, n: int, p: int, block_bytes: int, restart: bool
+    seed: int, n: int, p: int, block_bytes: int, some: bool, alike: bool, reach: float
 ) -> None:
     draw = np.random.default_rng(seed)
+    public = np.rint(draw.normal(size=(n, p)) * reach * 2**BITS).clip(-(2**30), 2**30)
+    public = public.astype(np.int32)
     edges = draw.random((n, n)) < 0.5
     np.fill_diagonal(edges, False)
-    neighbours = [np.flatnonzero(row).tolist() for row in edges]
-    weights = [draw.random(len(row)).tolist() for row in neighbours]
-    copies = draw.normal(size=(n, p)).astype(np.float32)
-    copies[draw.random((n, p)) < 0.2] = -0.0
-    gamma = draw.random(n)
-    base = copies if restart else draw.normal(size=(n, p)).astype(np.float32)
-    alone = np.stack(
-        [mix(base[i], copies[i], copies[neighbours[i]], weights[i], gamma[i]) for i in range(n)]
-    )
+    rows = np.flatnonzero(draw.random(n) < 0.6) if some else np.arange(n)
+    neighbours = [np.flatnonzero(edges[row]).tolist() for row in rows]
+    weights = [
+        [0.1] * len(row) if alike else draw.choice([0.1, 0.25], len(row)).tolist()
+        for row in neighbours
+    ]
+    copies = from_grid(public, BITS)
+    alone = [
+        plain_pull(copies[i], copies[row], np.float32(w))
+        for i, row, w in zip(rows, neighbours, weights, strict=True)
+    ]
 
-    mix_in_place(base, copies, *padded_neighbours(neighbours, weights), gamma, block_bytes)
+    heard = hearing(*padded(neighbours, weights), n, rows if some else None)
+    blocks = [
+        block_pull(block_of(public, columns, BITS), heard)
+        for columns in column_blocks(slice(0, p), n, block_bytes)
+    ]
 
-    assert base.tobytes() == alone.tobytes()
+    together = np.hstack(blocks)
+    assert together.tobytes() == np.float32(alone).reshape(len(rows), p).tobytes()
 
 
 def test_weights_must_fit_the_neighbours() -> None:
     with pytest.raises(ValueError, match="peer 0"):
-        padded_neighbours([[1], [0]], [[0.5, 0.5], [0.5]])
+        padded([[1], [0]], [[0.5, 0.5], [0.5]])

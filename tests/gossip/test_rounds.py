@@ -15,7 +15,7 @@ from tidings.gossip.events import BudgetSpent, Mixed, Published, Refused, Releas
 from tidings.gossip.feed import NO_HASH, payload_digest
 from tidings.gossip.grid import LARGEST, SMALLEST, difference, from_grid, state_hash
 from tidings.gossip.messages import EntryHeader, News, sign_entry
-from tidings.gossip.rounds import largest_parameter
+from tidings.gossip.publishing import largest_parameter
 from tidings.gossip.state import Phase
 
 LONE = {"kind": "none", "nodes": 1}

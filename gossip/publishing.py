@@ -1,0 +1,44 @@
+"""What a release becomes in public: clip, put on the grid, compress the way from the last copy.
+
+Pure functions over vectors with free leading axes: one peer's, or those of a whole network.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compression import captured, compress
+from .grid import FloatVector, GridVector, add, difference, to_grid
+from .rules import Rules
+
+
+class Step(NamedTuple):
+    """One step of a feed. ``z`` (..., P) is the release as it is mixed from, float32; ``change``
+    and ``copy`` (..., P), int32, are the compressed delta and the public copy that it leads to;
+    ``captured`` (...) is the share of the delta's squared norm that ``change`` carries.
+    """
+
+    z: FloatVector
+    change: GridVector
+    copy: GridVector
+    captured: NDArray[np.float64]
+
+
+def largest_parameter(grid_bits: int) -> float:
+    """What a published parameter may come to: half of what the grid holds, so that the way from
+    one public copy to the next fits the grid as well.
+    """
+    return 2.0 ** (30 - grid_bits)
+
+
+def next_step(release: FloatVector, copy: GridVector, rules: Rules) -> Step:
+    """The step that a feed takes from its public ``copy`` (..., P) with a ``release`` (..., P)."""
+    # a neighbour that publishes the ends of the grid must not drive our sums off it
+    largest = largest_parameter(rules.grid_bits)
+    z = np.clip(release, -largest, largest)
+    delta = difference(to_grid(z, rules.grid_bits), copy)
+    change = compress(delta, rules.compression, rules.keep)
+    return Step(z, change, add(copy, change), captured(delta, change))

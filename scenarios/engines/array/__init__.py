@@ -1,0 +1,10 @@
+"""The `array` engine: the protocol's arithmetic on N x P arrays, all nodes at once.
+
+tape.py      who publishes and mixes when, and with which copies: it depends on times alone
+graph.py     who hears whom, and with what weight, as arrays
+arrays.py    what all nodes hold: models, public copies, momentum
+workers.py   training and testing of many models
+rounds.py    train, publish, mix: a wave of the tape, for many rows at once
+chronicle.py the event log, as the simulator would write it
+engine.py    a run from its first wave to its last
+"""

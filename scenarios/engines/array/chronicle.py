@@ -1,0 +1,262 @@
+"""What the array engine notes: the events that the peers of a simulation would have noted.
+
+A small network's are lines, each with the hash of its copy and the sketch of its model. Ten
+thousand peers' are tables, without either: there the engine measures the consensus distance itself.
+Frames that only arrange things (hellos, heads, pulls) are not simulated and not noted.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....crypto.identity import short_id
+from ....gossip.block_mixing import NOBODY, Sources
+from ....gossip.events import (
+    BudgetSpent,
+    Evaluated,
+    Event,
+    Mixed,
+    PeerFinished,
+    PeerStarted,
+    Published,
+    Received,
+    Sent,
+    Skipped,
+)
+from ....gossip.grid import FloatVector, GridVector, state_hash
+from ....gossip.sketch import sketch
+from ...world import World
+from .graph import Weights
+from .rounds import Publication
+from .tape import Nodes, Skip, Times
+from .workers import Scores
+
+Sink = Callable[[float, str, Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """Who mixed: ``nodes``, ``rounds`` and ``times`` (B,), ``neighbours`` (B, K) and their
+    ``weights``, the ``versions`` that were mixed (NOBODY: missing), and ``gamma`` (B,).
+    """
+
+    nodes: Nodes
+    rounds: Nodes
+    times: Times
+    neighbours: Sources
+    weights: Weights
+    versions: NDArray[np.int64]
+    gamma: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """Frames that went to a neighbour each, (F,): from ``senders`` ``to`` whom, how large."""
+
+    senders: Nodes
+    to: Nodes
+    sizes: NDArray[np.int64]
+    sequences: Nodes
+    times: Times
+
+
+class Chronicle(Protocol):
+    """Takes down what happens."""
+
+    def began(self, parameters: int) -> None:
+        """All peers start."""
+        ...
+
+    def skipped(self, skip: Skip) -> None:
+        """A peer will have come back and joined the round of its neighbours."""
+        ...
+
+    def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
+        """Peers released and published; ``copies`` (n, P) are their new public copies."""
+        ...
+
+    def posted(self, frames: Posted) -> None:
+        """Frames went out."""
+        ...
+
+    def mixed(self, done: Mixture, models: FloatVector) -> None:
+        """Peers mixed; ``models`` (N, P) are those of all."""
+        ...
+
+    def evaluated(self, nodes: Nodes, rounds: Nodes, times: Times, scores: Scores) -> None:
+        """Models were tested."""
+        ...
+
+    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, public: GridVector) -> None:
+        """Peers have done all rounds; ``public`` (N, P) are the copies of all."""
+        ...
+
+    def settle(self, until: float) -> None:
+        """Nothing that happens before ``until`` is still to come."""
+        ...
+
+    def close(self) -> None:
+        """Put away what is still held."""
+        ...
+
+
+class LineChronicle:
+    """Hands single events to a sink, in the order of their times."""
+
+    def __init__(self, world: World, sink: Sink) -> None:
+        self._sink = sink
+        self._network_id = world.network.network_id
+        self._names = [certificate.name for certificate in world.certificates]
+        self._ids = [short_id(certificate.verify_key) for certificate in world.certificates]
+        self._waiting: list[tuple[float, int, int, Event]] = []
+        self._order = count()
+        self._stopped: set[int] = set()
+        self._states: dict[tuple[int, int], str] = {}
+
+    def began(self, parameters: int) -> None:
+        """See ``Chronicle``."""
+        for node, peer_id in enumerate(self._ids):
+            event = PeerStarted(
+                id=peer_id,
+                index=node,
+                round=1,
+                sequence=0,
+                network=self._network_id.hex(),
+                parameters=parameters,
+            )
+            self._note(0.0, node, event)
+
+    def skipped(self, skip: Skip) -> None:
+        """See ``Chronicle``."""
+        event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
+        self._note(skip.time, skip.node, event)
+
+    def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
+        """See ``Chronicle``."""
+        for i, node in enumerate(done.nodes.tolist()):
+            time, round = float(done.times[i]), int(done.rounds[i])
+            release = done.trained.released[i]
+            why = done.trained.stopped.get(i)
+            if why is not None and node not in self._stopped:
+                self._stopped.add(node)
+                epsilon, delta = release.epsilon or 0.0, release.delta or 0.0
+                self._note(
+                    time, node, BudgetSpent(round=round, epsilon=epsilon, delta=delta, why=why)
+                )
+            self._note(time, node, release)
+            sequence, state = int(sequences[i]), state_hash(copies[i]).hex()
+            self._states[node, sequence] = state
+            self._states.pop((node, sequence - 2), None)
+            event = Published(
+                round=round,
+                sequence=sequence,
+                state=state,
+                size_bytes=int(done.sizes[i]),
+                captured=float(done.captured[i]),
+            )
+            self._note(time, node, event)
+
+    def posted(self, frames: Posted) -> None:
+        """See ``Chronicle``."""
+        rows = zip(
+            frames.senders.tolist(),
+            frames.to.tolist(),
+            frames.sizes.tolist(),
+            frames.sequences.tolist(),
+            frames.times.tolist(),
+            strict=True,
+        )
+        for sender, to, size, sequence, time in rows:
+            author = self._ids[sender]
+            sent = Sent(
+                to=self._ids[to], message="news", size_bytes=size, author=author, sequence=sequence
+            )
+            self._note(time, sender, sent)
+            received = Received(
+                sender=author,
+                message="news",
+                size_bytes=size,
+                author=author,
+                sequence=sequence,
+                road="delta",
+                state=self._states[sender, sequence],
+            )
+            self._note(time, to, received)
+
+    def mixed(self, done: Mixture, models: FloatVector) -> None:
+        """See ``Chronicle``."""
+        for i, node in enumerate(done.nodes.tolist()):
+            places = range(done.neighbours.shape[1])
+            there = [k for k in places if done.versions[i, k] != NOBODY]
+            late = [k for k in places if k not in there and done.neighbours[i, k] != NOBODY]
+            names = {k: self._ids[done.neighbours[i, k]] for k in (*there, *late)}
+            round = int(done.rounds[i])
+            seen = sketch(models[node], self._network_id).tolist()
+            event = Mixed(
+                round=round,
+                neighbours={names[k]: float(done.weights[i, k]) for k in there},
+                missing=tuple(names[k] for k in late),
+                gamma=float(done.gamma[i]),
+                sketch=tuple(float(f"{value:.6g}") for value in seen),
+                staleness={
+                    names[k]: round - int(done.versions[i, k])
+                    for k in there
+                    if done.versions[i, k] != round
+                },
+            )
+            self._note(float(done.times[i]), node, event)
+
+    def evaluated(self, nodes: Nodes, rounds: Nodes, times: Times, scores: Scores) -> None:
+        """See ``Chronicle``."""
+        rows = zip(nodes.tolist(), rounds.tolist(), times.tolist(), strict=True)
+        for i, (node, round, time) in enumerate(rows):
+            loss = float(scores.loss[i])
+            event = Evaluated(
+                round=round,
+                accuracy=float(scores.accuracy[i]),
+                loss=loss if math.isfinite(loss) else sys.float_info.max,
+                samples=scores.samples,
+            )
+            self._note(time, node, event)
+
+    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, public: GridVector) -> None:
+        """See ``Chronicle``."""
+        for node, round, time in zip(nodes.tolist(), rounds.tolist(), times.tolist(), strict=True):
+            state = state_hash(public[node]).hex()
+            self._note(time, node, PeerFinished(round=round, state=state))
+
+    def settle(self, until: float) -> None:
+        """See ``Chronicle``."""
+        while self._waiting and self._waiting[0][0] < until:
+            time, _, node, event = heapq.heappop(self._waiting)
+            self._sink(time, self._names[node], event)
+
+    def close(self) -> None:
+        """See ``Chronicle``."""
+        self.settle(math.inf)
+
+    def _note(self, time: float, node: int, event: Event) -> None:
+        heapq.heappush(self._waiting, (time, next(self._order), node, event))
+
+
+def posted_to(
+    nodes: Nodes, hearers: Sequence[Sequence[int]], sizes: Nodes, sequences: Nodes, times: Times
+) -> Posted:
+    """The frames of ``nodes`` (n,) to those that hear each, one size for all of a node's."""
+    counts = np.array([len(each) for each in hearers], dtype=np.int64)
+    return Posted(
+        senders=np.repeat(nodes, counts),
+        to=np.array([to for each in hearers for to in each], dtype=np.int64),
+        sizes=np.repeat(sizes, counts),
+        sequences=np.repeat(sequences, counts),
+        times=np.repeat(times, counts),
+    )

@@ -1,0 +1,67 @@
+"""Who hears whom in which round and with what weight, as arrays over all nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....gossip.block_mixing import NOBODY, Sources
+from ....gossip.topology import Topology
+from ....gossip.weights import row_weights
+
+Weights = NDArray[np.float64]
+KEPT_ROUNDS = 32  # graphs that are kept, of those that change from round to round
+
+
+class Graph:
+    """A topology and its mixing weights; ``samples`` are the nodes' counts, None: all weigh alike.
+
+    Raises ConfigError for samples in a directed graph.
+    """
+
+    def __init__(self, topology: Topology, samples: Sequence[int] | None = None) -> None:
+        self.topology = topology
+        self.nodes = topology.nodes
+        self._samples = None if samples is None else [max(1, count) for count in samples]
+        self._row = lru_cache(maxsize=KEPT_ROUNDS)(self._made)
+
+    def neighbours(self, round: int) -> Sources:
+        """Whom each node hears in ``round``: (N, K), in rising order, then NOBODY."""
+        return self._row(round % self.topology.period)[0]
+
+    def weights(self, round: int) -> Weights:
+        """How much each neighbour counts in ``round``: float64 (N, K), 0 where there is none."""
+        return self._row(round % self.topology.period)[1]
+
+    def hearers(self, round: int) -> NDArray[np.int64]:
+        """By how many each node is heard in ``round``: (N,)."""
+        sources = self.neighbours(round)
+        return np.bincount(sources[sources != NOBODY], minlength=self.nodes)
+
+    def at(self, nodes: NDArray[np.int64], rounds: NDArray[np.int64]) -> tuple[Sources, Weights]:
+        """Neighbours and weights (M, K) of some ``nodes`` (M,), each in a round of its own."""
+        distinct = np.unique(rounds)
+        tables = [(self.neighbours(int(r)), self.weights(int(r))) for r in distinct]
+        width = max((sources.shape[1] for sources, _ in tables), default=0)
+        found = np.full((len(nodes), width), NOBODY, dtype=np.int64)
+        weights = np.zeros((len(nodes), width))
+        for r, (sources, table) in zip(distinct, tables, strict=True):
+            here = np.flatnonzero(rounds == r)
+            found[here, : sources.shape[1]] = sources[nodes[here]]
+            weights[here, : sources.shape[1]] = table[nodes[here]]
+        return found, weights
+
+    def _made(self, round: int) -> tuple[Sources, Weights]:
+        rows = [
+            row_weights(self.topology, node, round, self._samples) for node in range(self.nodes)
+        ]
+        width = max((len(row) for row in rows), default=0)
+        sources = np.full((self.nodes, width), NOBODY, dtype=np.int64)
+        weights = np.zeros((self.nodes, width))
+        for node, row in enumerate(rows):
+            sources[node, : len(row)] = list(row)
+            weights[node, : len(row)] = list(row.values())
+        return sources, weights

@@ -1,0 +1,168 @@
+"""The array engine and the simulator make the same public copies, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.scenarios.small import small
+from tests.scenarios.stand_in import stand_in_world
+from tidings.gossip.events import Evaluated, Event, Mixed, Published
+from tidings.gossip.topology import Topology
+from tidings.scenarios.engines.array.chronicle import LineChronicle
+from tidings.scenarios.engines.array.engine import ArrayRun
+from tidings.scenarios.engines.array.graph import Graph
+from tidings.scenarios.engines.array.recorded import tape_of_log
+from tidings.scenarios.engines.sim import Simulation
+from tidings.scenarios.run_log import LogLine
+from tidings.scenarios.scenario import Scenario
+from tidings.scenarios.world import World
+
+Facts = dict[tuple[str, int], Any]
+
+
+class Noted(list[LogLine]):
+    """A sink that keeps what it is told."""
+
+    def sink(self, time: float, peer: str, event: Event) -> None:
+        self.append(LogLine(time=time, peer=peer, event=event))
+
+    def of(self, kind: type[Event]) -> Facts:
+        """The events of a kind by peer and round."""
+        return {
+            (line.peer, line.event.round): line.event  # type: ignore[attr-defined]
+            for line in self
+            if isinstance(line.event, kind)
+        }
+
+
+def simulated(world: World) -> tuple[Noted, np.ndarray]:
+    noted = Noted()
+    simulation = Simulation(world, world.scenario.faults, noted.sink)
+    assert simulation.run().startswith("finished")
+    return noted, np.array([node.state.own.copy for node in simulation.nodes])
+
+
+def arrayed(world: World, tape_of: Noted | None = None) -> tuple[Noted, np.ndarray]:
+    noted = Noted()
+    rules = world.scenario.rules
+    tape = None
+    if tape_of is not None:
+        samples = [citizen.trainer.learner.samples for citizen in world.citizens]
+        by_samples = samples if rules.weighting == "samples" else None
+        tape = tape_of_log(tape_of, Graph(Topology(rules.topology), by_samples))
+    run = ArrayRun(world, LineChronicle(world, noted.sink), tape=tape)
+    assert run.run() == "finished"
+    return noted, run.arrays.public[: world.scenario.peers]
+
+
+def assert_same(scenario: Scenario) -> None:
+    """Both engines publish and mix alike in every round, and end with the same copies."""
+    one, expected = simulated(stand_in_world(scenario))
+    faulty = scenario.faults.asked_for or scenario.rules.pace == "asynchronous"
+    other, copies = arrayed(stand_in_world(scenario), one if faulty else None)
+    assert copies.tobytes() == expected.tobytes()
+    assert other.of(Published) == one.of(Published)
+    assert other.of(Mixed) == one.of(Mixed)
+
+
+LOSSY = "faults={loss=0.05, delay_s=0.02, jitter_s=0.03, straggle=1.0}"
+CRASHES = (
+    "faults={delay_s=0.02, straggle=0.5, "
+    "crashes=[{node=0, at_s=0.25, for_s=1.0}, {node=1, at_s=0.5, for_s=0.3}]}"
+)
+CUT = "faults={delay_s=0.02, cuts=[{from_s=0.3, to_s=1.5, groups=[[0, 1, 2], [3, 4, 5, 6, 7]]}]}"
+SCENARIOS = {
+    "plain": ["rules.topology.kind=ring", "rules.compression=none"],
+    "sgd": ["rules.topology.kind=exponential", "rules.optimiser=sgd"],
+    "int4": ["rules.topology.kind=one-peer-exponential", "rules.compression=int4"],
+    "feedback": [
+        "rules.topology.kind=complete",
+        "rules.compression=top-k",
+        "rules.mixing=feedback",
+    ],
+    "samples": ['rules.topology={kind="random-regular", degree=3}', "rules.weighting=samples"],
+    "irregular": [
+        'rules.topology={kind="edges", edges=[[0,1],[1,2],[2,3],[3,4],[4,5],[5,6],[6,7],[1,7]]}'
+    ],
+    "lossy": ["rules.topology.kind=ring", LOSSY],
+    "lossy feedback": [
+        "rules.topology.kind=exponential",
+        "rules.mixing=feedback",
+        "rules.compression=int4",
+        LOSSY,
+    ],
+    "crashes": ["rules.topology.kind=ring", "rules.compression=top-k", CRASHES],
+    "crashes sgd": ["rules.topology.kind=one-peer-exponential", "rules.optimiser=sgd", CRASHES],
+    "cut": ['rules.topology={kind="random-regular", degree=4}', "rules.compression=none", CUT],
+    "asynchronous": ["rules.topology.kind=exponential", "rules.pace=asynchronous", LOSSY],
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_same_updates_give_the_same_copies(name: str) -> None:
+    assert_same(small("peers=8", "rules.rounds=20", "rules.deadline_s=0.4", *SCENARIOS[name]))
+
+
+def test_the_faults_of_these_scenarios_are_felt() -> None:
+    felt = {}
+    for name in ("lossy", "crashes", "cut", "asynchronous"):
+        scenario = small("peers=8", "rules.rounds=20", "rules.deadline_s=0.4", *SCENARIOS[name])
+        noted, _ = simulated(stand_in_world(scenario))
+        mixed = noted.of(Mixed).values()
+        felt[name] = (sum(len(m.missing) for m in mixed), sum(len(m.staleness) for m in mixed))
+    assert felt["cut"][0] > 0
+    assert felt["crashes"][0] > 0
+    assert felt["crashes"][1] > 0
+    assert felt["asynchronous"][1] > 0
+
+
+@pytest.mark.parametrize("name", ["plain", "crashes", "asynchronous"])
+def test_the_same_training_gives_the_same_accuracy(name: str) -> None:
+    scenario = small("peers=8", "rules.rounds=10", "rules.deadline_s=0.4", *SCENARIOS[name])
+    one, expected = simulated(World(scenario))
+    other, copies = arrayed(World(scenario), one)
+    assert copies.tobytes() == expected.tobytes()
+    accuracy = {at: event.accuracy for at, event in one.of(Evaluated).items()}
+    assert {at: event.accuracy for at, event in other.of(Evaluated).items()} == pytest.approx(
+        accuracy, abs=1e-6
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(draw=st.data())
+def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
+    peers = draw.draw(st.integers(2, 7))
+    graph = draw.draw(
+        st.one_of(
+            st.sampled_from(
+                [f'{{kind="{kind}"}}' for kind in ("ring", "complete", "exponential")]
+                + ['{kind="one-peer-exponential"}']
+            ),
+            st.sets(st.tuples(st.integers(0, peers - 1), st.integers(0, peers - 1)), min_size=1)
+            .map(lambda pairs: sorted({(min(p), max(p)) for p in pairs if p[0] != p[1]}))
+            .filter(bool)
+            .map(lambda edges: f'{{kind="edges", edges={[list(edge) for edge in edges]}}}'),
+        )
+    )
+    choose = lambda *values: draw.draw(st.sampled_from(values))
+    directed = "exponential" in graph
+    assert_same(
+        small(
+            f"peers={peers}",
+            "rules.rounds=4",
+            "rules.deadline_s=0.2",
+            f"rules.topology={graph}",
+            f"rules.compression={choose('none', 'int8', 'int4', 'top-k')}",
+            f"rules.mixing={choose('restart', 'feedback')}",
+            f"rules.optimiser={choose('qg-dsgdm', 'sgd')}",
+            f"rules.weighting={'uniform' if directed else choose('uniform', 'samples')}",
+            f"rules.pace={choose('synchronous', 'asynchronous')}",
+            f"seed={draw.draw(st.integers(0, 99))}",
+            choose("faults={}", LOSSY, CRASHES),
+        )
+    )
