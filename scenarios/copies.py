@@ -6,7 +6,7 @@ author noted as published, and what its followers noted as received.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from .summary_values import Copies, CopyDifference
 
@@ -62,7 +62,7 @@ class CopyChecker:
 
     def __init__(self) -> None:
         self._published: dict[str, PublishedStates] = {}
-        self._held: dict[tuple[str, str], tuple[int, str]] = {}
+        self._held: dict[str, dict[str, tuple[int, str]]] = {}
         self._reused: dict[tuple[str, int], None] = {}
 
     def published(self, author: str, sequence: int, state: str) -> None:
@@ -77,8 +77,13 @@ class CopyChecker:
 
     def received(self, follower: str, author: str, sequence: int, state: str) -> None:
         """``follower`` (a name) came to this state of the feed of ``author`` (an id)."""
-        if sequence >= self._held.get((follower, author), (0, ""))[0]:
-            self._held[follower, author] = (sequence, state)
+        held = self.held_by(follower)
+        if author not in held or sequence >= held[author][0]:
+            held[author] = (sequence, state)
+
+    def held_by(self, follower: str) -> dict[str, tuple[int, str]]:
+        """The latest sequence number and state that a follower holds of each author, by id."""
+        return self._held.setdefault(follower, {})
 
     def verdict(self, name_of: Callable[[str], str], convicted: Collection[str]) -> Copies:
         """Compare each follower's last copy with its author's and with the other followers'.
@@ -89,7 +94,7 @@ class CopyChecker:
         compared = behind = 0
         differences = []
         states: dict[tuple[str, int], set[str]] = {}
-        for (follower, author_id), (sequence, held) in self._held.items():
+        for follower, author_id, sequence, held in self._copies():
             if author_id in convicted:
                 continue
             states.setdefault((author_id, sequence), set()).add(held)
@@ -117,3 +122,8 @@ class CopyChecker:
             differences=tuple(differences),
             reused=tuple(self._reused),
         )
+
+    def _copies(self) -> Iterator[tuple[str, str, int, str]]:
+        for follower, copies in self._held.items():
+            for author, (sequence, state) in copies.items():
+                yield follower, author, sequence, state

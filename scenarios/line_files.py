@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import BinaryIO, cast
 from ..crypto.files import storage_error
 from ..gossip.events import Event
 from .log_line import MAX_LINE_BYTES, parse_line
-from .records import Record, decode_chunk, record_of
+from .records import Record, decode_chunk, lines_in, record_of
 
 CHUNK_BYTES = 1 << 18
 
@@ -42,8 +43,12 @@ def read_records(file: Path, notes: Notes) -> Iterator[Batch]:
             number, seen = 1, 0
             for chunk in _chunks(stream):
                 batch = decode_chunk(chunk) if len(chunk) <= MAX_LINE_BYTES else None
-                yield list(_one_by_one(file, chunk, number, notes)) if batch is None else batch
-                number += chunk.count(b"\n")
+                if batch is None:
+                    batch = list(_one_by_one(file, chunk, number, notes))
+                    number += lines_in(chunk)
+                else:
+                    number += len(batch)
+                yield batch
                 place = below.tell()
                 notes.advance(place - seen)
                 seen = place
@@ -54,7 +59,7 @@ def read_records(file: Path, notes: Notes) -> Iterator[Batch]:
 
 
 def _one_by_one(file: Path, chunk: bytes, number: int, notes: Notes) -> Iterator[Record]:
-    for line, raw in enumerate(chunk.splitlines(keepends=True), start=number):
+    for line, raw in enumerate(io.BytesIO(chunk), start=number):
         if not raw.strip():
             continue
         try:
@@ -73,27 +78,15 @@ def _one_by_one(file: Path, chunk: bytes, number: int, notes: Notes) -> Iterator
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:
     """Whole lines, many at a time; of an over-long line no more than its beginning."""
-    rest = b""
-    while data := stream.read(CHUNK_BYTES):
-        end = data.rfind(b"\n") + 1
-        if end:
-            yield from _cut(rest + data[:end])
-            rest = data[end:]
-        elif len(rest) <= MAX_LINE_BYTES:
-            rest += data
-    if rest:
-        yield rest[: MAX_LINE_BYTES + 1]
-
-
-def _cut(chunk: bytes) -> Iterator[bytes]:
-    """The chunk; when it may begin with an over-long line, that line's beginning, then the rest."""
-    end = chunk.find(b"\n") + 1
-    if end <= MAX_LINE_BYTES:
+    while chunk := stream.read(CHUNK_BYTES):
+        if not chunk.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE_BYTES + 1)
+            chunk += rest
+            while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+                rest = stream.readline(MAX_LINE_BYTES + 1)
+            if rest.endswith(b"\n") and not chunk.endswith(b"\n"):
+                chunk += b"\n"
         yield chunk
-        return
-    yield chunk[:MAX_LINE_BYTES] + b"\n"
-    if end < len(chunk):
-        yield chunk[end:]
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,15 @@ from .tally_values import (
     RefusalTally,
     Road,
     RoundTally,
-    Sketch,
     Spread,
     largest,
 )
 
+SKETCHES_AT_ONCE = 128
 MAX_TRANSITIONS = 200_000  # of links, kept with their times
 
 
-def sketched_distance(sketches: Collection[Sketch]) -> float | None:
+def sketched_distance(sketches: Sequence[Sequence[float]]) -> float | None:
     """The consensus distance of models from their sketches; None without, or when one diverged."""
     return Spread(sketches).distance
 
@@ -53,13 +53,14 @@ class Tally:
         self.links: dict[tuple[str, str], LinkTally] = {}
         self.transitions: list[tuple[float, str, str, bool]] = []  # time, peer, neighbour's id, up
         self.refusals: dict[tuple[str, str, str], RefusalTally] = {}
-        self.roads: Counter[str] = Counter()
+        self.roads: dict[str, int] = {}
         self.proofs: dict[tuple[str, int, str], dict[str, None]] = {}
         self.rolled_back: dict[Rollback, None] = {}
         self.revoked: dict[str, None] = {}
         self.warnings: dict[tuple[str, str], int] = {}
         self.copies = CopyChecker()
         self._sketch_size: int | None = None
+        self._waiting: list[tuple[int, tuple[float, ...]]] = []  # sketches of rounds
         self._handlers: dict[str, Callable[[Any, PeerTally, str, float], None]] = {
             "peer-started": self._peer_started,
             "peer-finished": self._peer_finished,
@@ -89,16 +90,31 @@ class Tally:
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Take many lines into account."""
+        entry, peer = PeerTally(), None
         for record in records:
-            self._take(record, record.kind, record.peer, record.time)
+            kind = record.kind
+            # most lines are of these two kinds, and many of one peer follow each other
+            if kind in ("sent", "received"):
+                if record.peer != peer:
+                    peer = record.peer
+                    entry = self._peer(peer, record.time)
+                if kind == "sent":
+                    self._sent(record, entry, peer, record.time)
+                else:
+                    self._received(record, entry, peer, record.time)
+            else:
+                self._take(record, kind, record.peer, record.time)
 
     def _see(self, time: float) -> None:
-        if self.first_time is None:
-            self.first_time = self.last_time = time
-        elif time > self.last_time:
-            self.last_time = time
-        elif time < self.first_time:
-            self.first_time = time
+        self.first_time = time if self.first_time is None else min(self.first_time, time)
+        self.last_time = max(self.last_time, time)
+
+    def _peer(self, name: str, time: float) -> PeerTally:
+        entry = self.peers.get(name)
+        if entry is None:
+            entry = self.peers[name] = PeerTally(first_time=time, last_time=time)
+            entry.holds = self.copies.held_by(name)
+        return entry
 
     def _take(self, event: Any, kind: str, peer: str, time: float) -> None:
         handle = self._handlers.get(kind)
@@ -106,14 +122,8 @@ class Tally:
             self._see(time)
             self._of_the_engine(event, kind)
             return
-        entry = self.peers.get(peer)
-        if entry is None:
-            entry = self.peers[peer] = PeerTally()
-            self._see(time)
-        if time > entry.last_time:  # noqa: PLR1730 (max() takes three times as long)
-            entry.last_time = time
-        if time < entry.first_time:  # noqa: PLR1730
-            entry.first_time = time
+        entry = self._peer(peer, time)
+        entry.last_time = time
         handle(event, entry, peer, time)
 
     @property
@@ -146,10 +156,11 @@ class Tally:
 
     def spreads(self) -> dict[int, Spread]:
         """How far apart the models of each round are, by their sketches."""
+        self._add_sketches()
         found = {number: row.spread.copy() for number, row in self.rounds.items()}
         for peer in self.peers.values():
-            if peer.sketch is not None and peer.sketch_round > peer.told_sketch:
-                found.setdefault(peer.sketch_round, Spread()).add(peer.sketch)
+            if peer.sketch and peer.sketch_round > peer.told_sketch:
+                found.setdefault(peer.sketch_round, Spread()).add(np.array([peer.sketch]))
         return found
 
     def _round(self, number: int) -> RoundTally:
@@ -218,31 +229,34 @@ class Tally:
         self.copies.published(peer, event.sequence, event.state)
 
     def _sent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
-        size = event.size_bytes
-        entry.bytes_sent += size
-        entry.messages_sent += 1
-        road = entry.to.get(event.to)
+        entry.last_time = time
+        to = event.to
+        road = entry.to.get(to)
         if road is None:
-            road = entry.to[event.to] = Road()
-        road.bytes += size
+            road = entry.to[to] = Road()
+        road.bytes += event.size_bytes
         road.messages += 1
-        if event.sequence % road.stride == 0:
-            road.mark(event.author, event.sequence, time)
+        sequence = event.sequence
+        if sequence and sequence % road.stride == 0:
+            road.mark(event.author, sequence, time)
 
     def _received(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
-        size = event.size_bytes
-        entry.bytes_received += size
-        entry.messages_received += 1
-        road = entry.heard.get(event.sender)
+        entry.last_time = time
+        sender = event.sender
+        road = entry.heard.get(sender)
         if road is None:
-            road = entry.heard[event.sender] = Road()
-        road.bytes += size
+            road = entry.heard[sender] = Road()
+        road.bytes += event.size_bytes
         road.messages += 1
-        if event.state and event.message == "news":
-            self.roads[event.road] += 1
-            self.copies.received(peer, event.author, event.sequence, event.state)
-            if event.sequence % road.stride == 0:
-                road.mark(event.author, event.sequence, time)
+        state = event.state
+        if state and event.message == "news":
+            self.roads[event.road] = self.roads.get(event.road, 0) + 1
+            author, sequence = event.author, event.sequence
+            held = entry.holds.get(author)
+            if held is None or sequence >= held[0]:
+                entry.holds[author] = (sequence, state)
+            if sequence and sequence % road.stride == 0:
+                road.mark(author, sequence, time)
 
     def _refused(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.refused += 1
@@ -281,11 +295,20 @@ class Tally:
             return
         # the last word of a peer on a round counts, so it waits until the peer is past it
         before = entry.sketch_round
-        if entry.sketch is not None and before != round_ and before > entry.told_sketch:
-            self._round(before).spread.add(entry.sketch)
+        if entry.sketch and before != round_ and before > entry.told_sketch:
+            self._waiting.append((before, entry.sketch))
             entry.told_sketch = before
-        entry.sketch = np.array(numbers, dtype=np.float64)
-        entry.sketch_round = round_
+            if len(self._waiting) >= SKETCHES_AT_ONCE:
+                self._add_sketches()
+        entry.sketch, entry.sketch_round = numbers, round_
+
+    def _add_sketches(self) -> None:
+        """Add what waits to the rounds' sums: many rows at once cost little more than one."""
+        self._waiting.sort(key=lambda pair: pair[0])
+        for number, pairs in groupby(self._waiting, key=lambda pair: pair[0]):
+            rows = np.array([sketch for _, sketch in pairs], dtype=np.float64)
+            self._round(number).spread.add(rows)
+        self._waiting.clear()
 
     def _skipped(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.skipped += max(0, event.to_round - event.from_round)

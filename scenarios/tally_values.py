@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,19 +92,16 @@ class PeerTally:
     delta: float | None = None
     releases: int = 0
     budget_spent_round: int | None = None
-    bytes_sent: int = 0
-    messages_sent: int = 0
-    bytes_received: int = 0
-    messages_received: int = 0
     refused: int = 0
     missing: int = 0
     skipped: int = 0
-    sketch: Sketch | None = None
+    sketch: tuple[float, ...] = ()
     sketch_round: int = -1
     told_sketch: int = -1  # up to this round, sketches and accuracies are in the rounds' tallies
     told_accuracy: int = -1
     to: dict[str, Road] = field(default_factory=dict)  # by short id
     heard: dict[str, Road] = field(default_factory=dict)  # by short id
+    holds: dict[str, tuple[int, str]] = field(default_factory=dict)  # copies, as in CopyChecker
     companions: dict[str, Companion] = field(default_factory=dict)  # by short id
     published_rounds: array[int] = field(default_factory=lambda: array("q"))
     published_at: array[float] = field(default_factory=lambda: array("d"))
@@ -129,23 +126,23 @@ class Spread:
 
     __slots__ = ("_first", "_squares", "_sum", "count")
 
-    def __init__(self, sketches: Collection[Sketch] = ()) -> None:
+    def __init__(self, sketches: Sequence[Sequence[float]] = ()) -> None:
         self.count = 0
         self._first: Sketch | None = None
         self._sum: Any = 0.0
         self._squares = 0.0
-        for sketch in sketches:
-            self.add(sketch)
+        if sketches:
+            self.add(np.array(sketches, dtype=np.float64))
 
-    def add(self, sketch: Sketch) -> None:
-        """Take the sketch of one more model into account."""
+    def add(self, sketches: Sketch) -> None:
+        """Take the sketches (n, 64) of n more models into account."""
         if self._first is None:
-            self._first = sketch
+            self._first = sketches[0].copy()
         with np.errstate(all="ignore"):
-            apart = sketch - self._first
-            self._sum = self._sum + apart
-            self._squares += float(apart @ apart)
-        self.count += 1
+            apart = sketches - self._first
+            self._sum = self._sum + apart.sum(axis=0)
+            self._squares += float(np.vdot(apart, apart))
+        self.count += len(sketches)
 
     def copy(self) -> Spread:
         """Another that goes on from here."""
