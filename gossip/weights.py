@@ -53,15 +53,16 @@ def link_weights(links: Links, samples: ArrayLike | None = None) -> FloatArray:
         return _symmetric(links.weights, n[to], n[by], degrees[to], degrees[by])
     if links.weights is None and np.array_equal(degrees, links.out_degrees):
         share: FloatArray = n / (1 + degrees)
-        return share.min() / n[to]
+        weights: FloatArray = share.min() / n[to]
+        return weights
     raise ValueError("in a directed graph every node must hear as many nodes as hear it")
 
 
 def _symmetric(
     own: FloatArray | None,
-    n_i: FloatArray,
+    n_i: FloatArray | float,
     n_j: FloatArray,
-    d_i: IntArray,
+    d_i: IntArray | int,
     d_j: IntArray,
 ) -> FloatArray:
     """w_ij of some links of an undirected graph from the counts and degrees of their ends."""
@@ -103,7 +104,8 @@ def metropolis_hastings(
 
     Raises ValueError as ``link_weights`` does.
     """
-    links = directed(len(adjacency), *np.nonzero(adjacency))
+    hearing, heard = np.nonzero(adjacency)
+    links = directed(len(adjacency), hearing, heard)
     symmetric = np.array_equal(adjacency, np.transpose(adjacency))
     return mixing_matrix(replace(links, is_symmetric=symmetric), samples)
 
@@ -134,7 +136,7 @@ def row_weights(
         own = None if links.weights is None else links.weights[row]
         n = _counts([node, *heard.tolist()], samples)
         d_j = links.starts[heard + 1] - links.starts[heard]
-        weights = _symmetric(own, n[0], n[1:], len(heard), d_j)
+        weights = _symmetric(own, float(n[0]), n[1:], len(heard), d_j)
     return dict(zip(heard.tolist(), weights.tolist(), strict=True))
 
 

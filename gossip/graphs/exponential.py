@@ -1,9 +1,9 @@
 """Exponential graphs: directed and regular, any number of nodes.
 
 After Ying et al. 2021, "Exponential Graph is Provably Efficient for Decentralized Deep Training".
-The static one hears all hops at once: spectral gap 2 / (1 + ceil(log2 n)) for even n. The one-peer
-graph takes one hop a round, in turn; for n a power of two the average of all nodes is reached exactly
-after log2 n rounds.
+The static one hears all hops at once: spectral gap 2 / (1 + ceil(log2 n)) for even n. The
+one-peer graph takes one hop a round, in turn; for n a power of two the average of all nodes is
+reached exactly after log2 n rounds.
 """
 
 from __future__ import annotations

@@ -12,11 +12,13 @@ The draws repeat after ``period`` rounds, so that a peer has few others to link 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
 import numpy as np
 
+from ...crypto.errors import ConfigError
 from .links import IntArray, Links, directed, is_strongly_connected, undirected, union
+
+_ATTEMPTS = 200
 
 Draw = Callable[[np.random.PCG64], Links]
 
@@ -55,16 +57,21 @@ def _subsets(rows: int, choices: int, size: int, bits: np.random.PCG64) -> IntAr
 def sequence(nodes: int, period: int, seed: int, draw: Draw) -> Callable[[int], Links]:
     """The graph at each place of a period whose graphs together connect all nodes.
 
-    ``draw`` makes one from a raw stream. A period that leaves the nodes in pieces is drawn again.
+    ``draw`` makes one from a raw stream. A period that leaves the nodes in pieces is drawn again;
+    raises ConfigError when that happens too often.
     """
-    for attempt in count():
+    for attempt in range(_ATTEMPTS):
 
         def at(place: int, attempt: int = attempt) -> Links:
             return draw(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(attempt, place))))
 
         if _connects(period, at):
             return at
-    raise AssertionError("count() has no end")
+    raise ConfigError(
+        f"{period} random graphs leave {nodes} nodes in pieces",
+        where="topology.period",
+        fix="leave the period out, or make it longer",
+    )
 
 
 def _connects(period: int, at: Callable[[int], Links]) -> bool:
