@@ -96,7 +96,7 @@ def _catch_up(state: State) -> Iterator[Effect]:
     state.returning = False
     reached = sorted(rounds, reverse=True)[enough - 1] if rounds else 0
     # where the graph changes, neighbours that were not met lately may rightly be ahead
-    if reached > state.round + state.topology.period:
+    if reached > state.round + state.topology.lead:
         yield Record(event=Skipped(from_round=state.round, to_round=reached))
         state.round = reached
 
