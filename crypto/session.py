@@ -7,9 +7,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .digest import digest
 from .errors import ConfigError
 from .integer_noise import SecureStream, integer_gaussian, poisson_sample
 from .privacy_settings import PrivacySettings
+from .sampling import batch_keys, draw_rows
 
 GRID_STEPS = 2**10  # grid units per clip norm, times sqrt(P): rounding moves at most C / 2^10
 
@@ -41,11 +43,12 @@ class Session:
         self._settings = settings
         self._noise_multiplier = noise_multiplier
         self._samples = samples
-        self._stream = SecureStream(seed)
-        # Batches that no claim rests on; drawn from the same seed, so that runs repeat.
-        self._generator = np.random.Generator(
-            np.random.PCG64(int.from_bytes(self._stream.bytes(16), "little"))
-        )
+        # Noise and Poisson samples are the stream's. Batches that no claim rests on follow from
+        # half of the seed, by a fast hash: all that could be learnt from them leaves 128 bits of
+        # the stream's key unknown.
+        self._stream = SecureStream(digest("session", seed))
+        self._keys = batch_keys([seed])
+        self._drawn = 0  # rows so far
         self._batch: int | None = None  # size of the batch whose noisy mean is still owed
         self._steps = 0
         self._closed = False
@@ -54,8 +57,8 @@ class Session:
         """Row indices of the next batch out of ``n`` rows; int64, any length, distinct.
 
         In mode ``record`` a Poisson sample: each row on its own with the configured rate, whatever
-        ``batch_size`` says; it may be empty. Otherwise ``batch_size`` rows (or all ``n``) drawn
-        uniformly without replacement.
+        ``batch_size`` says; it may be empty. Otherwise the next ``batch_size`` rows (or all ``n``)
+        in the round's random order of the rows, which begins again where it ends.
 
         Raises:
             RuntimeError: ``n`` is not the number of rows that the gate was told, the session is
@@ -63,7 +66,10 @@ class Session:
         """
         self._expect_open()
         if self.per_example_clip is None:
-            return self._generator.choice(n, min(batch_size, n), replace=False)
+            size = min(batch_size, n)
+            rows = draw_rows(self._keys, [n], self._drawn, size)
+            self._drawn += size
+            return rows.reshape(size)
         if n != self._samples:
             raise RuntimeError(f"the learner samples from {n} rows, but announced {self._samples}")
         if self._batch is not None:

@@ -2,8 +2,8 @@
 
 On uneven data a local momentum buffer pulls each node towards its own data. Here the buffer
 follows what the model really did in a round, mixing included, which is nearly the same at all
-nodes. It is held fixed while a node trains: each local step adds its gradient to the buffer but
-nothing to the buffer itself, and the round's end brings it up to date. Its unit is that of one
+nodes. It is held fixed while a node trains: each local step adds beta times the buffer to its
+gradient (peer/learners/descent.py) but nothing to the buffer itself, and the round's end brings it up to date. Its unit is that of one
 gradient, so the number of local steps may change from round to round.
 """
 
@@ -12,13 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 from .grid import FloatVector
-
-
-def local_step(
-    x: FloatVector, m: FloatVector, g: FloatVector, lr: float, beta: float
-) -> FloatVector:
-    """One step of training: x - lr (beta m + g), all (..., P); plain SGD when beta or m is 0."""
-    return x - np.float32(lr) * (np.float32(beta) * m + g)
 
 
 def quasi_global(

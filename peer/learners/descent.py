@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...crypto.errors import ConfigError
-from ...gossip.momentum import local_step
 from .base import FloatVector, Rows, TrainingPlan
 
 if TYPE_CHECKING:
@@ -52,15 +51,17 @@ def descend(
 
     Raises ConfigError when the result is not finite: the learning rate is too large.
     """
-    x = model
+    x = model.copy()
     with np.errstate(over="ignore", invalid="ignore"):  # told below, once
+        pull = np.float32(beta) * momentum if beta else None
+        velocity = np.zeros_like(x) if plan.momentum else None
         for _ in range(plan.local_steps):
             rows = session.sample(samples, plan.batch_size)
             if session.per_example_clip is None:
                 step = gradients.mean_gradient(x, rows)
             else:
                 step = session.noisy_mean(gradients.clipped_sum(x, rows, session.per_example_clip))
-            x = local_step(x, momentum, step, lr=plan.learning_rate, beta=beta)
+            take_step(x, step, velocity=velocity, pull=pull, plan=plan)
     if not np.isfinite(x).all():
         raise ConfigError(
             "training diverged: parameters grew beyond all bounds",
@@ -68,6 +69,29 @@ def descend(
             fix=f"choose a learning_rate below {plan.learning_rate:g}",
         )
     return x
+
+
+def take_step(
+    x: FloatVector,
+    gradient: FloatVector,
+    *,
+    velocity: FloatVector | None,
+    pull: FloatVector | None,
+    plan: TrainingPlan,
+) -> None:
+    """One step of training, in place, all (..., P): x -= lr (pull + v) with v = momentum v + g.
+
+    ``velocity`` is v (None: no local momentum, v is g), ``pull`` what every step of the round
+    adds to its gradient. ``gradient`` is used up.
+    """
+    if velocity is not None:
+        velocity *= np.float32(plan.momentum)
+        velocity += gradient
+        gradient[...] = velocity
+    if pull is not None:
+        gradient += pull
+    gradient *= np.float32(plan.learning_rate)
+    x -= gradient
 
 
 def clip_factors(norms: NDArray[np.floating], clip_norm: float) -> FloatVector:

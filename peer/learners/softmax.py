@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...crypto.errors import ConfigError
-from .base import Evaluation, FloatVector, Rows, TrainingPlan, shape_fingerprint
+from .base import Evaluation, FloatVector, TrainingPlan, shape_fingerprint
 from .data import Dataset, check_labels
-from .descent import clip_factors, descend
+from .dense import Dense, DenseTask
+from .descent import descend
 
 if TYPE_CHECKING:
     from ...crypto.privacy import Session
-
-_CHUNK = 4096  # records evaluated at a time
 
 
 class SoftmaxModel:
@@ -55,13 +54,20 @@ class SoftmaxLearner(SoftmaxModel):
 
     def __init__(self, dataset: Dataset, *, features: int, classes: int) -> None:
         super().__init__(features=features, classes=classes)
-        self._train = self._fitting("train", dataset.train_x, dataset.train_y)
-        self._test = self._fitting("test", dataset.test_x, dataset.test_y)
+        train_x, train_y = self._fitting("train", dataset.train_x, dataset.train_y)
+        test_x, test_y = self._fitting("test", dataset.test_x, dataset.test_y)
+        self.dense = DenseTask(
+            net=Dense([features, classes]),
+            train_x=train_x,
+            train_y=train_y,
+            test_x=test_x,
+            test_y=test_y,
+        )
 
     @property
     def samples(self) -> int:
         """The number of training records."""
-        return len(self._train[1])
+        return len(self.dense.train_y)
 
     def prepare(self, *, per_example: bool) -> None:
         """Nothing can fail later that was not checked when the learner was made."""
@@ -76,54 +82,13 @@ class SoftmaxLearner(SoftmaxModel):
         session: Session,
     ) -> FloatVector:
         """The model after one round of local steps, float32 (P,); see ``Learner.train``."""
-        return descend(self, self.samples, model, momentum, beta=beta, plan=plan, session=session)
-
-    def mean_gradient(self, model: FloatVector, rows: Rows) -> FloatVector:
-        """The gradient of the mean cross-entropy over ``rows``, float32 (P,)."""
-        x, errors = self._errors(model, rows)
-        return _flat(errors.T @ x, errors.sum(axis=0)) / np.float32(len(rows))
-
-    def clipped_sum(self, model: FloatVector, rows: Rows, clip_norm: float) -> FloatVector:
-        """The sum of the gradients of ``rows``, each clipped to ``clip_norm``, float32 (P,).
-
-        A record's gradient is the outer product of its error and (x, 1), so its norm is the
-        product of the two norms and no gradient is ever formed (Goodfellow 2015).
-        """
-        x, errors = self._errors(model, rows)
-        norms = np.sqrt((_squares(x) + 1) * _squares(errors))
-        errors[~np.isfinite(norms)] = 0
-        errors *= clip_factors(norms, clip_norm)[:, None]
-        return _flat(errors.T @ x, errors.sum(axis=0))
+        return descend(
+            self.dense, self.samples, model, momentum, beta=beta, plan=plan, session=session
+        )
 
     def evaluate(self, model: FloatVector) -> Evaluation:
         """Accuracy and mean cross-entropy of ``model``, float32 (P,), on the test records."""
-        x, y = self._test
-        right, loss = 0, 0.0
-        for start in range(0, len(y), _CHUNK):
-            labels = y[start : start + _CHUNK]
-            logits = self._logits(model, x[start : start + _CHUNK]).astype(np.float64)
-            right += int((logits.argmax(axis=1) == labels).sum())
-            shifted = logits - logits.max(axis=1, keepdims=True)
-            own = shifted[np.arange(len(labels)), labels]
-            loss += float((np.log(np.exp(shifted).sum(axis=1)) - own).sum())
-        return Evaluation(accuracy=right / len(y), loss=loss / len(y), samples=len(y))
-
-    def _errors(
-        self, model: FloatVector, rows: Rows
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Inputs (B, features) of ``rows``, and probabilities minus one-hot labels (B, classes)."""
-        x = self._train[0][rows]
-        errors = self._logits(model, x)
-        errors -= errors.max(axis=1, keepdims=True)
-        np.exp(errors, out=errors)
-        errors /= errors.sum(axis=1, keepdims=True)
-        errors[np.arange(len(rows)), self._train[1][rows]] -= 1
-        return x, errors
-
-    def _logits(self, model: FloatVector, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        weights = model[: -self.classes].reshape(self.classes, self.features)
-        logits: NDArray[np.float32] = x @ weights.T + model[-self.classes :]
-        return logits
+        return self.dense.evaluate(model)
 
     def _fitting(
         self, part: str, x: NDArray[Any], y: NDArray[Any]
@@ -144,13 +109,3 @@ class SoftmaxLearner(SoftmaxModel):
             )
         check_labels(f"{part}_y", y, self.classes)
         return flat, y
-
-
-def _squares(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The squared norm of each row, (B,); in float64, where it cannot overflow."""
-    squares: NDArray[np.float64] = np.square(values, dtype=np.float64).sum(axis=1)
-    return squares
-
-
-def _flat(weights: NDArray[np.float32], biases: NDArray[np.float32]) -> FloatVector:
-    return np.concatenate([weights.ravel(), biases])

@@ -21,6 +21,7 @@ from ...crypto.digest import digest
 from ...crypto.errors import ConfigError, TidingsError
 from .base import Evaluation, FloatVector, Rows, TrainingPlan, shape_fingerprint
 from .data import Dataset, check_labels
+from .dense_module import dense_task
 from .descent import descend
 from .per_example import ClippedSum, Loss, clipped_sum, is_random, per_record
 from .torch_scores import scorer
@@ -99,7 +100,8 @@ class TorchLearner(TorchModel):
     """A module trained on a peer's own records.
 
     ``loss(output, target)`` gives one number. Raises ConfigError when module, loss and data set
-    do not fit together: one test record is run through them.
+    do not fit together: one test record is run through them. ``dense`` is the same task for the
+    NumPy kernel where there is one; it then does all the work.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class TorchLearner(TorchModel):
             self._check_output(output, dataset)
             _check_loss(loss(output, self._test[1][:1]))
         self._score = scorer(loss, output, self._test[1], name=name)
+        self.dense = dense_task(self._module, loss, dataset)
         self._random = is_random(self._module)
         self._clipped: ClippedSum | None = None
 
@@ -161,6 +164,8 @@ class TorchLearner(TorchModel):
 
         Layers that draw random numbers are seeded from ``model``, so that a run can be repeated.
         """
+        if self.dense is not None:
+            return self.dense.mean_gradient(model, rows)
         seed = (
             int.from_bytes(digest("layer-seed", model.data)[:8], "little") if self._random else None
         )
@@ -176,6 +181,8 @@ class TorchLearner(TorchModel):
 
     def clipped_sum(self, model: FloatVector, rows: Rows, clip_norm: float) -> FloatVector:
         """The sum of the gradients of ``rows``, each clipped to ``clip_norm``, float32 (P,)."""
+        if self.dense is not None:
+            return self.dense.clipped_sum(model, rows, clip_norm)
         total = np.zeros(self.parameters, dtype=np.float32)
         x, y = (part[torch.from_numpy(rows)] for part in self._train)
         with self._lock, _telling(self.name, "the module cannot be trained record by record"):
@@ -190,6 +197,8 @@ class TorchLearner(TorchModel):
 
     def evaluate(self, model: FloatVector) -> Evaluation:
         """How good ``model``, float32 (P,), is on the test records."""
+        if self.dense is not None:
+            return self.dense.evaluate(model)
         x, y = self._test
         loss = score = 0.0
         with self._lock, torch.no_grad(), _telling(self.name, "the module failed in evaluation"):

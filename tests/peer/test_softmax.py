@@ -55,11 +55,11 @@ def test_the_clipped_sum_is_that_of_a_loop_over_records(
     for row in rows:
         g = exact_gradient(model, data.train_x[row], data.train_y[row], classes)
         expected += g * min(1, clip / max(np.linalg.norm(g), 1e-300))
-    found = learner.clipped_sum(model, rows, clip)
+    found = learner.dense.clipped_sum(model, rows, clip)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * clip)
     for row in rows:  # one record can never add more than the clip norm
-        alone = learner.clipped_sum(model, np.array([row]), clip)
+        alone = learner.dense.clipped_sum(model, np.array([row]), clip)
         assert np.linalg.norm(alone.astype(np.float64)) <= clip
 
 
@@ -73,7 +73,9 @@ def test_the_mean_gradient_is_the_slope_of_the_loss(seed, batch):
     expected = np.mean(
         [exact_gradient(model, data.train_x[r], data.train_y[r], 3) for r in rows], axis=0
     )
-    np.testing.assert_allclose(learner.mean_gradient(model, rows), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        learner.dense.mean_gradient(model, rows), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("clip", [None, 1.0])
@@ -102,7 +104,7 @@ def test_the_momentum_pulls_every_step_and_stays_as_it_was():
     x = model
     for _ in range(3):
         x = x - np.float32(0.1) * (
-            np.float32(0.5) * momentum + learner.mean_gradient(x, np.arange(learner.samples))
+            np.float32(0.5) * momentum + learner.dense.mean_gradient(x, np.arange(learner.samples))
         )
     np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-6)
     assert np.array_equal(momentum, kept)
@@ -125,7 +127,7 @@ def test_a_record_with_an_infinite_gradient_counts_nothing():
     learner, _ = made(4)
     model = np.full(learner.parameters, 1e38, dtype=np.float32)
     with np.errstate(all="ignore"):
-        found = learner.clipped_sum(model, np.arange(learner.samples), 1.0)
+        found = learner.dense.clipped_sum(model, np.arange(learner.samples), 1.0)
     assert np.isfinite(found).all()
 
 

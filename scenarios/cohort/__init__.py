@@ -1,0 +1,1 @@
+"""Training and testing many small models at once, on one core."""
