@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from ..crypto.files import write_atomic
@@ -19,11 +21,25 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
     Raises ConfigError for a folder without logs, StorageError when it cannot be read or written.
     """
-    return write_comparison(arms(folder), folder.resolve().name, out or folder / REPORT_NAME)
+    return _write(arms(folder), folder.resolve().name, out or folder / REPORT_NAME)
 
 
-def write_comparison(folders: dict[str, Path], title: str, out: Path) -> Path:
-    """One report of several runs, by name, or of one."""
+def write_reports(folders: Sequence[Path], out: Path) -> Path:
+    """One report that compares several runs; raises as ``write_report`` does."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for name, run in arms(folder).items():
+            found[_unused(name, found)] = run
+    return _write(found, " against ".join(list(found)[:4]), out)
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number behind it where two folders are called alike."""
+    numbered = (f"{name} ({number})" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in taken)
+
+
+def _write(folders: Mapping[str, Path], title: str, out: Path) -> Path:
     runs = [_told(name, folder) for name, folder in folders.items()]
     write_atomic(out, page(title, {"runs": runs}).encode())
     return out
