@@ -75,10 +75,10 @@ class FolderFollower(Follower):
 
 def _whole(part: Path) -> Iterator[LogLine]:
     """The lines of an older part, as far as it can be read."""
-    with suppress(OSError, EOFError, zlib.error):
-        with gzip.open(part) if part.suffix == ".gz" else part.open("rb") as stream:
-            for raw in stream:
-                yield from _parsed(raw)
+    opening = gzip.open if part.suffix == ".gz" else open
+    with suppress(OSError, EOFError, zlib.error), opening(part, "rb") as stream:
+        for raw in stream:
+            yield from _parsed(raw)
 
 
 def _parsed(raw: bytes) -> Iterator[LogLine]:

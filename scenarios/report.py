@@ -1,4 +1,7 @@
-"""A run's report: one HTML file, from the event logs alone (page/document.py says how it is safe)."""
+"""A run's report: one HTML file, made from the event logs alone.
+
+page/document.py says why it can be opened without trust.
+"""
 
 from __future__ import annotations
 

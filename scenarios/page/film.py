@@ -84,7 +84,6 @@ class Film:
         self._rounds: list[int] = []
         self._sketches: dict[int, NDArray[np.float64]] = {}
         self._down: set[int] = set()
-        self._waiting: dict[str, list[tuple[str, str, int]]] = {}  # of ids without a name yet
 
     # -- taking events -----------------------------------------------------------------------
 
@@ -99,36 +98,37 @@ class Film:
 
     def _take(self, event: Event, name: str) -> None:
         match event:
-            case PeerStarted():
-                peer = self._peer(name)
-                if peer is not None:
-                    self._by_id.setdefault(event.id, peer)
             case Sent():
                 self._carried(name, event.to, event.size_bytes)
-            case Refused():
-                by, sender = self._peer(name), self._by_id.get(event.sender)
-                if by is not None and sender is not None:
-                    self._frames[-1].refused[sender, by] += 1
-            case Evaluated() if math.isfinite(event.accuracy):
-                peer = self._peer(name)
-                if peer is not None:
-                    self._accuracy[peer] = min(max(event.accuracy, 0.0), 1.0)
-                    self._rounds[peer] = event.round
-            case Mixed():
-                peer = self._peer(name)
-                if peer is not None:
-                    self._rounds[peer] = event.round
-                    if event.sketch:
-                        self._sketches[peer] = np.array(event.sketch)
             case LinkDown() | LinkUp():
                 edge = self._edge(name, event.neighbour)
                 if edge is not None:
                     (self._down.add if isinstance(event, LinkDown) else self._down.discard)(edge)
+            case PeerStarted() | Evaluated() | Mixed() | Refused():
+                peer = self._peer(name)
+                if peer is not None:
+                    self._stands(peer, event)
             case FaultMade():
                 nodes = ", ".join(self._name_at(node) for node in event.nodes)
                 self._note(f"{event.what} {nodes}".strip())
             case _ if event.kind in ("equivocated", "members-changed", "rolled-back"):
                 self._note(f"{event.kind.replace('-', ' ')} (noted by {name})")
+
+    def _stands(self, peer: int, event: Event) -> None:
+        match event:
+            case PeerStarted():
+                self._by_id.setdefault(event.id, peer)
+            case Refused():
+                sender = self._by_id.get(event.sender)
+                if sender is not None:
+                    self._frames[-1].refused[sender, peer] += 1
+            case Evaluated() if math.isfinite(event.accuracy):
+                self._accuracy[peer] = min(max(event.accuracy, 0.0), 1.0)
+                self._rounds[peer] = event.round
+            case Mixed():
+                self._rounds[peer] = event.round
+                if event.sketch:
+                    self._sketches[peer] = np.array(event.sketch)
 
     def _peer(self, name: str) -> int | None:
         number = self._number.get(name)

@@ -46,7 +46,8 @@ def _modes(nodes: int, edges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     two *= np.sign(two[np.abs(two).argmax(axis=0), range(2)])
     ranks = two.argsort(axis=0).argsort(axis=0)  # even shares of the room, whatever the tails
     grid: NDArray[np.float64] = ranks * (2 / max(nodes - 1, 1)) - 1
-    return 0.5 * grid + 0.5 * two / np.abs(two).max()
+    start: NDArray[np.float64] = 0.5 * grid + 0.5 * two / np.abs(two).max()
+    return start
 
 
 def _relaxed(start: NDArray[np.float64], edges: NDArray[np.int64]) -> NDArray[np.float64]:

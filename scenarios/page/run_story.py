@@ -42,7 +42,9 @@ def run_json(name: str, summary: RunSummary, reel: Reel, scenario: str = "") -> 
         "findings": findings(summary),
         "tables": {
             "Peers": _table(_PEER_COLUMNS, _peers(summary)),
-            "Links": _table(("peer", "neighbour", "up", "down", "why it went last"), _links(summary)),
+            "Links": _table(
+                ("peer", "neighbour", "up", "down", "why it went last"), _links(summary)
+            ),
             "Refused frames": _table(
                 ("reason", "frames", "refused by", "sent by", "last one"), _refusals(summary)
             ),

@@ -55,7 +55,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     if not values or width < 1:
         return ""
     every = max(1, -(-len(values) // width))
-    kept = values[:: -every][::-1]
+    kept = values[::-every][::-1]
     low, high = min(kept), max(kept)
     spread = high - low or 1.0
     return "".join(BARS[round((value - low) / spread * (len(BARS) - 1))] for value in kept)

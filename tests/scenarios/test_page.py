@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
+
 from tests.scenarios.browser import Sheet, browser, sheet
 from tests.scenarios.log_factory import HOSTILE_NAMES, line_of
-
 from tidings.gossip.events import Evaluated, Event, LinkUp, Mixed, PeerStarted, Refused, Sent
 from tidings.scenarios.report import write_report, write_reports
-from tidings.scenarios.run_log import RunFinished
 from tidings.scenarios.runner import run_scenario
 from tidings.scenarios.scenario import load_scenario
 from tidings.scenarios.watching.server import LiveServer
@@ -26,6 +23,7 @@ from tidings.scenarios.watching.watched import Watched
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+SCRIPT = "</script><script>alert(1)</script>"
 SERIOUS = {"serious", "critical"}
 
 
@@ -38,7 +36,9 @@ def chrome() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "partition"
-    scenario = load_scenario("partition", ("rules.rounds=12", "faults.cuts.0.to_s=3.0"))
+    scenario = load_scenario(
+        "partition", ("rules.rounds=20", "faults.cuts.0.from_s=1.0", "faults.cuts.0.to_s=2.5")
+    )
     run_scenario(scenario, folder, lambda *_: None)
     return folder
 
@@ -94,7 +94,7 @@ def test_play_goes_through_the_frames_and_stops_at_the_end(chrome: Browser, run:
     with sheet(chrome, write_report(run).as_uri(), viewport=DESKTOP) as one:
         one.page.click("#play")
         assert one.page.locator("#play").inner_text() == "Pause"
-        one.page.wait_for_function("document.querySelector('#play').textContent === 'Play'", timeout=60_000)
+        expect(one.page.locator("#play")).to_have_text("Play", timeout=60_000)
         last = one.page.get_attribute("#time", "max")
         assert one.page.input_value("#time") == last
         assert one.complaints == []
@@ -116,7 +116,9 @@ def test_several_runs_are_compared_in_one_report(
     chrome: Browser, run: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "partition"
-    run_scenario(load_scenario("partition", ("rules.rounds=12",), {"seed": 2}), other, lambda *_: None)
+    run_scenario(
+        load_scenario("partition", ("rules.rounds=12",), {"seed": 2}), other, lambda *_: None
+    )
     file = write_reports([run, other], tmp_path / "both.html")
     with sheet(chrome, file.as_uri(), viewport=DESKTOP) as one:
         heads = one.page.locator("#main > .scroll th[scope=col]").all_inner_texts()
@@ -139,10 +141,10 @@ def hostile_log(folder: Path) -> None:
             started,
             LinkUp(neighbour=ids[0]),
             Sent(to=ids[0], message="news", size_bytes=10**9),
-            Refused(sender=ids[0], reason="</script><script>alert(1)</script>", detail=name, size_bytes=1),
+            Refused(sender=ids[0], reason=SCRIPT, detail=name, size_bytes=1),
             Mixed(round=1, neighbours={}, missing=(), gamma=1.0, sketch=(1e300, -1e300)),
             Evaluated(round=1, accuracy=2.0, loss=0.0, samples=1),
-        ]  # fmt: skip
+        ]
         lines += [line_of(float(i), name, event) for event in events]
     lines.append(line_of(1e12, "late", Evaluated(round=2**40, accuracy=-1.0, loss=0.0, samples=1)))
     lines.append("not json\n")
@@ -160,7 +162,7 @@ def test_a_hostile_log_runs_no_script(chrome: Browser, tmp_path: Path) -> None:
         page.goto(file.as_uri())
         page.wait_for_selector("canvas")
         assert page.evaluate("document.scripts.length") == 2
-        assert "<script>alert(1)</script>" in page.locator("#main").inner_text()
+        assert SCRIPT in page.locator("#main").inner_text()
         assert opened == []
     finally:
         page.close()
@@ -212,7 +214,7 @@ def test_a_live_page_shows_what_is_written_while_it_is_open(
                 file.write(b"".join(raw[at : at + 200]))
                 file.flush()
                 time.sleep(0.05)
-        page.wait_for_function("document.getElementById('lead').textContent === 'The run has ended.'", timeout=30_000)
+        expect(page.locator("#lead")).to_have_text("The run has ended.", timeout=30_000)
         assert page.locator("dl.facts").inner_text() != before
         assert "finished" in page.locator("dl.facts").inner_text()
         assert one.complaints == []
