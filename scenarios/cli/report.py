@@ -23,7 +23,7 @@ def report(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write a page that shows a run: the network through time, curves, privacy, what went wrong.
+    """Write a page that shows a run: the network through time, curves, what went wrong.
 
     The page is one file that needs no network, from the event logs alone.
     """

@@ -32,9 +32,9 @@ def watch(
         bool, typer.Option("--json", help="Print the page's address as a JSON object.")
     ] = False,
 ) -> None:
-    """Look at a scenario or a peer while it runs: the page of its report, live. Ctrl-C to stop.
+    """Look at a scenario or a peer while it runs: the page of its report, live.
 
-    The address works on this machine alone and holds a token: whoever has it sees the run. From
+    Ctrl-C stops it. The address works on this machine alone and holds a token: whoever has it sees the run. From
     elsewhere, forward the port with ssh -L.
     """
     watched = Watched(folder)
