@@ -141,6 +141,7 @@ def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
             noise_multiplier=release.event.noise_multiplier if release.event else 0.0,
             sampling_rate=release.event.sampling_rate if release.event else 0.0,
             steps=release.event.steps if release.event else 0,
+            ledger=release.ledger,
         )
     )
     state.trained = event.stopped is None

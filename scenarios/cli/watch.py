@@ -34,8 +34,8 @@ def watch(
 ) -> None:
     """Look at a scenario or a peer while it runs: the page of its report, live.
 
-    Ctrl-C stops it. The address works on this machine alone and holds a token: whoever has it sees the run. From
-    elsewhere, forward the port with ssh -L.
+    Ctrl-C stops it. The address works on this machine alone and holds a token: whoever has it sees
+    the run. From elsewhere, forward the port with ssh -L.
     """
     watched = Watched(folder)
     watched.look()
