@@ -6,57 +6,53 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from ..peer.log_parts import parts_of
+from ..peer.log_parts import number_of, parts_of
 from .run_log import LOG_NAME, LogLine, parse_line
 
 
-class _Place(NamedTuple):
-    """How far a file was read; a log that was set aside is another file under the old name."""
+@dataclass(slots=True)
+class _Place:
+    """How far a log was read: all parts up to this number, then so many bytes."""
 
-    inode: int
-    offset: int
+    part: int = 0
+    offset: int = 0
+    inode: int = 0  # a log that was set aside is another file under the old name
 
 
 class Follower:
-    """Reads what was appended to some logs since it last looked; half a line waits for its end."""
+    """Reads what was appended to some logs since it last looked; half a line waits for its end.
+
+    A log that is set aside meanwhile is followed into its part, compressed or not. Corrupt lines
+    are left for inspect to tell.
+    """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._places = dict.fromkeys(files, _Place(0, 0))
+        self._places = {file: _Place() for file in files}
 
     def fresh(self) -> Iterator[LogLine]:
-        """The new lines of each log in turn; corrupt ones are left for inspect to tell."""
-        for file in list(self._places):
+        """The new lines of each log in turn."""
+        for log, place in list(self._places.items()):
             with suppress(FileNotFoundError):  # not written yet, or set aside just now
-                yield from self._fresh(file)
+                yield from self._fresh(log, place)
 
-    def _fresh(self, file: Path) -> Iterator[LogLine]:
-        inode, offset = self._places[file]
-        if inode != file.stat().st_ino:
-            if inode:  # what was appended before the log was set aside
-                for part in parts_of(file):
-                    if part.stat().st_ino == inode:
-                        yield from self._read(file, part, offset)
-            self._places[file] = _Place(file.stat().st_ino, 0)
-            offset = 0
-        yield from self._read(file, file, offset)
-
-    def _read(self, log: Path, file: Path, offset: int) -> Iterator[LogLine]:
-        with file.open("rb") as stream:
-            stream.seek(offset)
-            for raw in stream:
-                if not raw.endswith(b"\n"):
-                    return
-                offset += len(raw)
-                self._places[log] = self._places[log]._replace(offset=offset)
-                yield from _parsed(raw)
+    def _fresh(self, log: Path, place: _Place) -> Iterator[LogLine]:
+        inode = log.stat().st_ino
+        if inode != place.inode:
+            for part in parts_of(log):
+                number = number_of(log, part)
+                if number > place.part:
+                    yield from _lines(part, place)
+                    place.part, place.offset = number, 0
+            place.inode = inode
+        yield from _lines(log, place)
 
 
 class FolderFollower(Follower):
-    """Follows every log in the folder of a run or of a peer, older parts first; logs of peers that
-    join are found when they appear.
+    """Follows every log in the folder of a run or of a peer; those of peers that join are found
+    when they appear.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,21 +62,19 @@ class FolderFollower(Follower):
     def fresh(self) -> Iterator[LogLine]:
         """The new lines of each log in turn."""
         for log in (self._folder / LOG_NAME, *sorted(self._folder.glob(f"peers/*/{LOG_NAME}"))):
-            if log not in self._places and log.exists():
-                self._places[log] = _Place(0, 0)
-                for part in parts_of(log):
-                    yield from _whole(part)
+            if log.exists():
+                self._places.setdefault(log, _Place())
         yield from super().fresh()
 
 
-def _whole(part: Path) -> Iterator[LogLine]:
-    """The lines of an older part, as far as it can be read."""
-    opening = gzip.open if part.suffix == ".gz" else open
-    with suppress(OSError, EOFError, zlib.error), opening(part, "rb") as stream:
+def _lines(file: Path, place: _Place) -> Iterator[LogLine]:
+    """The whole lines from ``place`` on, which moves along."""
+    opening = gzip.open if file.suffix == ".gz" else open
+    with suppress(EOFError, zlib.error, gzip.BadGzipFile), opening(file, "rb") as stream:
+        stream.seek(place.offset)
         for raw in stream:
-            yield from _parsed(raw)
-
-
-def _parsed(raw: bytes) -> Iterator[LogLine]:
-    with suppress(ValueError):
-        yield parse_line(raw)
+            if not raw.endswith(b"\n"):
+                return
+            place.offset += len(raw)
+            with suppress(ValueError):
+                yield parse_line(raw)
