@@ -146,6 +146,7 @@ def released(release: Release, round: int) -> Released:
         noise_multiplier=release.event.noise_multiplier if release.event else 0.0,
         sampling_rate=release.event.sampling_rate if release.event else 0.0,
         steps=release.event.steps if release.event else 0,
+        ledger=release.ledger,
     )
 
 
