@@ -2,7 +2,7 @@
 # They share one virtual environment (.venv), made and kept up to date by tools/setup.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker demo test test-all lint format bench clean
+.PHONY: help setup test-tools demo test test-all lint format bench clean
 
 BIN := .venv/bin
 
@@ -25,16 +25,16 @@ setup: ## make .venv and install what is needed; at once when nothing changed
 demo: setup ## set up, then run the quick start: ten peers, real links, private deltas
 	@$(BIN)/tidings run quickstart
 
-test: lint broker ## set up, lint, type-check, then every test but the nightly ones
+test: lint test-tools ## set up, lint, type-check, then every test but the nightly ones
 	$(PYTEST) -m 'not nightly and not alone'
 	$(BIN)/python -m pytest -m 'alone and not nightly'
 
-test-all: lint broker ## the same with the nightly tests
+test-all: lint test-tools ## the same with the nightly tests
 	$(PYTEST) -m 'not alone' --timeout 3600
 	$(BIN)/python -m pytest -m alone --timeout 3600
 
-broker: ## make sure that there is a mosquitto for the tests
-	@tools/setup-broker
+test-tools: ## make sure that there are a mosquitto and a browser for the tests
+	@tools/setup-test-tools
 
 lint: setup ## ruff, mypy (strict) and the direction of imports
 	$(BIN)/ruff check .

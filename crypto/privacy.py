@@ -47,7 +47,8 @@ class Release:
     ``z`` is float32 (P,) and cannot be written to. ``event`` is what the ledger counts for it;
     None when it protects nothing (mechanism ``none``) or costs nothing (``post-processing``).
     ``epsilon`` is what all releases of this peer cost together at ``delta``; None without
-    privacy. Only a :class:`PrivacyGate` can make one.
+    privacy. ``ledger`` is the hash (hex) of the ledger's last row, so that what a log says can be
+    held against the ledger itself. Only a :class:`PrivacyGate` can make one.
 
     Raises:
         TypeError: somebody else tried.
@@ -63,6 +64,7 @@ class Release:
     relation: str
     trust_model: str
     accountant: str
+    ledger: str
     token: InitVar[object] = None
 
     def __post_init__(self, token: object) -> None:
@@ -282,5 +284,6 @@ class PrivacyGate:
             relation=spent.relation,
             trust_model=spent.trust_model,
             accountant=spent.accountant,
+            ledger=self._ledger.head_hash().hex(),
             token=_TOKEN,
         )

@@ -71,6 +71,7 @@ class Released(Event):
     """A privatized update left the private side; the ledger holds it already.
 
     ``epsilon`` is what all releases of this peer cost together at ``delta``; None without privacy.
+    ``ledger`` is the hash (hex) of the row that the privacy ledger ends with.
     """
 
     round: int
@@ -84,6 +85,7 @@ class Released(Event):
     noise_multiplier: float
     sampling_rate: float
     steps: int
+    ledger: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,7 @@ def _catch_up(state: State) -> Iterator[Effect]:
     state.returning = False
     reached = sorted(rounds, reverse=True)[enough - 1] if rounds else 0
     # where the graph changes, neighbours that were not met lately may rightly be ahead
-    if reached > state.round + state.topology.period:
+    if reached > state.round + state.topology.lead:
         yield Record(event=Skipped(from_round=state.round, to_round=reached))
         state.round = reached
 
@@ -146,6 +146,7 @@ def released(release: Release, round: int) -> Released:
         noise_multiplier=release.event.noise_multiplier if release.event else 0.0,
         sampling_rate=release.event.sampling_rate if release.event else 0.0,
         steps=release.event.steps if release.event else 0,
+        ledger=release.ledger,
     )
 
 

@@ -10,39 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .topology_rule import DIRECTED, TopologyRule
 
-class TopologyRule(BaseModel):
-    """Which graph the members form; node numbers are the indices in their certificates."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal[
-        "none", "ring", "complete", "random-regular", "exponential", "one-peer-exponential", "edges"
-    ] = "exponential"
-    nodes: int = Field(default=10, ge=1)
-    degree: int = Field(default=4, ge=1, description="of random-regular")
-    seed: int = Field(default=0, ge=0, description="of random-regular")
-    edges: tuple[tuple[int, int], ...] = ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TopologyRule:
-        if self.kind == "edges" and not self.edges and self.nodes > 1:
-            raise ValueError(
-                "topology kind 'edges' needs a list of edges, such as [[0, 1], [1, 2]]"
-            )
-        if self.kind != "edges" and self.edges:
-            raise ValueError(f"topology kind '{self.kind}' makes its own edges; remove 'edges'")
-        for a, b in self.edges:
-            if not (0 <= a < self.nodes and 0 <= b < self.nodes) or a == b:
-                raise ValueError(
-                    f"edge [{a}, {b}] must join two different nodes of 0..{self.nodes - 1}"
-                )
-        if self.kind == "random-regular":
-            if self.degree >= self.nodes:
-                raise ValueError(f"degree {self.degree} needs more than {self.nodes} nodes")
-            if self.degree * self.nodes % 2:
-                raise ValueError("degree x nodes must be even for a random regular graph")
-        return self
+__all__ = ["Rules", "TopologyRule"]
 
 
 class Rules(BaseModel):
@@ -69,10 +39,9 @@ class Rules(BaseModel):
 
     @model_validator(mode="after")
     def _weights_exist(self) -> Rules:
-        directed = self.topology.kind in ("exponential", "one-peer-exponential")
-        if self.weighting == "samples" and directed:
+        if self.weighting == "samples" and self.topology.kind in DIRECTED:
             raise ValueError(
                 "weighting 'samples' needs neighbours that hear each other; "
-                f"topology '{self.topology.kind}' is directed (try 'random-regular')"
+                f"topology '{self.topology.kind}' is directed (try 'base' or 'random-regular')"
             )
         return self

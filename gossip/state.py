@@ -181,8 +181,7 @@ class State:
 
     def heard_by(self, index: int) -> set[int]:
         """The nodes whose feeds a node follows: whom it hears in any round."""
-        rounds = range(self.topology.period)
-        return {j for r in rounds for j in self.topology.in_neighbours(index, r)}
+        return set(self.topology.ever_heard(index))
 
     def index_of(self, key: bytes) -> int | None:
         """The node number of a member, None when it is none."""

@@ -34,7 +34,7 @@ def set_aside(log: Path, keep: int) -> None:
     """Make ``log`` its own newest part, and leave no more than ``keep`` parts. Raises OSError."""
     with _settling:
         parts = parts_of(log)
-        last = _number(log, parts[-1]) if parts else 0
+        last = number_of(log, parts[-1]) if parts else 0
         os.replace(log, log.with_name(f"{log.stem}-{last + 1:06d}.jsonl"))
         parts = parts_of(log)
         for old in parts[: max(0, len(parts) - keep)]:
@@ -76,7 +76,8 @@ def _compress(plain: list[Path], leftovers: list[Path]) -> None:
                 draft.unlink(missing_ok=True)
 
 
-def _number(log: Path, part: Path) -> int:
+def number_of(log: Path, part: Path) -> int:
+    """The number of one of ``parts_of(log)``; they are numbered from 1 in the order of time."""
     match = _PART.fullmatch(part.name.removeprefix(log.stem))
-    assert match is not None  # it is one of parts_of
+    assert match is not None
     return int(match[1])

@@ -6,28 +6,84 @@ author noted as published, and what its followers noted as received.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from .summary_values import Copies, CopyDifference
+
+STATE_BYTES = 32
+
+
+class PublishedStates:
+    """The states that one author published, by sequence number: 32 bytes for each entry.
+
+    An author numbers its entries one by one; whatever does not fit (a gap, a state that is no
+    hash) is kept by itself.
+    """
+
+    __slots__ = ("_first", "_odd", "_row", "last")
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._row = bytearray()
+        self._odd: dict[int, str] = {}
+        self.last = 0
+
+    def __contains__(self, sequence: int) -> bool:
+        return sequence in self._odd or 0 <= sequence - self._first < self._entries
+
+    def __getitem__(self, sequence: int) -> str:
+        if sequence in self._odd:
+            return self._odd[sequence]
+        place = (sequence - self._first) * STATE_BYTES
+        return self._row[place : place + STATE_BYTES].hex()
+
+    def add(self, sequence: int, state: str) -> None:
+        """Note an entry that was not there."""
+        self.last = max(self.last, sequence)
+        if not self._row:
+            self._first = sequence
+        try:
+            packed = bytes.fromhex(state)
+        except ValueError:
+            packed = b""
+        in_order = sequence == self._first + self._entries
+        if in_order and len(packed) == STATE_BYTES and packed.hex() == state:
+            self._row += packed
+        else:
+            self._odd[sequence] = state
+
+    @property
+    def _entries(self) -> int:
+        return len(self._row) // STATE_BYTES
 
 
 class CopyChecker:
     """Collects states while a log is read; authors publish by name, followers name them by id."""
 
     def __init__(self) -> None:
-        self._published: dict[str, dict[int, str]] = {}
-        self._held: dict[tuple[str, str], tuple[int, str]] = {}
+        self._published: dict[str, PublishedStates] = {}
+        self._held: dict[str, dict[str, tuple[int, str]]] = {}
         self._reused: dict[tuple[str, int], None] = {}
 
     def published(self, author: str, sequence: int, state: str) -> None:
         """``author`` (a name) appended an entry of its own."""
-        if self._published.setdefault(author, {}).setdefault(sequence, state) != state:
+        states = self._published.get(author)
+        if states is None:
+            states = self._published[author] = PublishedStates()
+        if sequence not in states:
+            states.add(sequence, state)
+        elif states[sequence] != state:
             self._reused[author, sequence] = None
 
     def received(self, follower: str, author: str, sequence: int, state: str) -> None:
         """``follower`` (a name) came to this state of the feed of ``author`` (an id)."""
-        if sequence >= self._held.get((follower, author), (0, ""))[0]:
-            self._held[follower, author] = (sequence, state)
+        held = self.held_by(follower)
+        if author not in held or sequence >= held[author][0]:
+            held[author] = (sequence, state)
+
+    def held_by(self, follower: str) -> dict[str, tuple[int, str]]:
+        """The latest sequence number and state that a follower holds of each author, by id."""
+        return self._held.setdefault(follower, {})
 
     def verdict(self, name_of: Callable[[str], str], convicted: Collection[str]) -> Copies:
         """Compare each follower's last copy with its author's and with the other followers'.
@@ -38,16 +94,16 @@ class CopyChecker:
         compared = behind = 0
         differences = []
         states: dict[tuple[str, int], set[str]] = {}
-        for (follower, author_id), (sequence, held) in self._held.items():
+        for follower, author_id, sequence, held in self._copies():
             if author_id in convicted:
                 continue
             states.setdefault((author_id, sequence), set()).add(held)
             author = name_of(author_id)
-            entries = self._published.get(author, {})
-            if sequence not in entries:
+            entries = self._published.get(author)
+            if entries is None or sequence not in entries:
                 continue
             compared += 1
-            behind += sequence < max(entries)
+            behind += sequence < entries.last
             if held != entries[sequence]:
                 differences.append(
                     CopyDifference(
@@ -66,3 +122,8 @@ class CopyChecker:
             differences=tuple(differences),
             reused=tuple(self._reused),
         )
+
+    def _copies(self) -> Iterator[tuple[str, str, int, str]]:
+        for follower, copies in self._held.items():
+            for author, (sequence, state) in copies.items():
+                yield follower, author, sequence, state

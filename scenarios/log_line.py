@@ -14,6 +14,7 @@ from ..gossip.events import Event
 from .run_events import ALL_KINDS
 
 MAX_LINE_BYTES = 4 * 2**20
+LARGEST = 2**62  # of the integers in a log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,6 @@ def _adapter(kind: str) -> TypeAdapter[Event]:
 
 def _bounded_int(digits: str) -> int:
     # Sums and plots turn integers into floats, which an endless one would overflow.
-    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+    if len(digits) > 20 or not -LARGEST <= int(digits) <= LARGEST:
         raise ValueError("integer out of range")
     return int(digits)

@@ -116,7 +116,7 @@ class RunProgress:
             (f"{mean:.1f} %", "green"),
             f" (worst {worst:.1f} %)",
         ]
-        distance = sketched_distance([peer.sketch for peer in peers if peer.sketch is not None])
+        distance = sketched_distance([peer.sketch for peer in peers if peer.sketch])
         if distance is not None:
             parts.append(f"  consensus distance {distance:.3g}")
         epsilons = [peer.epsilon for peer in peers if peer.epsilon is not None]

@@ -10,20 +10,19 @@ line.
 
 from __future__ import annotations
 
-import gzip
 import heapq
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, groupby
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from ..crypto.errors import ConfigError
 from ..crypto.files import storage_error
 from ..peer import log_parts
+from .line_files import Batch, Notes, read_records
 from .log_line import MAX_LINE_BYTES, BadLine, LogLine, parse_line
+from .records import line_of
 from .run_events import ALL_KINDS, ConsensusMeasured, FaultMade, RunFinished, RunStarted
-from .table_reader import drafts, kind_of, lines_of, read_batches, table_files
+from .table_reader import drafts, read_table, table_files
 
 __all__ = [
     "ALL_KINDS",
@@ -49,10 +48,12 @@ MAX_REPORTED = 100  # corrupt lines are all counted; so many are kept with file 
 class RunLog:
     """The events of one run, in the order of their times.
 
-    Iterating reads the files once more and counts afresh: ``corrupt`` is the number of lines left
-    out, ``bad_lines`` the first hundred of them, ``torn`` the files whose last line was cut short
-    (a process that was killed while writing; nothing is wrong with the rest). Within a file the
-    order of its lines is kept, even where a clock was set back.
+    Iterating reads the files once more and counts afresh: ``corrupt`` is the number of lines that
+    are no events, ``bad_lines`` the first hundred of them, ``torn`` the files whose last line was
+    cut short (a process that was killed while writing; nothing is wrong with the rest), ``unknown``
+    the number of events of kinds that this version does not know. Within a file the order of its
+    lines is kept, even where a clock was set back. ``advance`` is called with the number of bytes
+    as they are read; ``size_bytes`` is what there is.
 
     Raises ConfigError for a folder without logs, StorageError for one that cannot be read.
     """
@@ -63,63 +64,68 @@ class RunLog:
         self.tables = table_files(folder)
         if not self.files:
             raise _nothing_here(folder)
-        self.corrupt = 0
+        self.corrupt = self.unknown = 0
+        self.advance: Callable[[int], None] = lambda size: None
         self.bad_lines: list[BadLine] = []
         self.torn: list[str] = []
 
     def __iter__(self) -> Iterator[LogLine]:
-        self.corrupt = 0
-        self.bad_lines = []
-        self.torn = [self._name(draft) for draft in drafts(self.folder)]
-        logs = [
-            chain.from_iterable(map(self._read, tuple(parts)))
-            for _, parts in groupby(self.files, key=lambda file: file.parent)
-        ]
-        logs += [chain.from_iterable(map(self._read_table, parts)) for parts in self.tables]
+        self._begin()
+        logs = [self._lines(log) for log in self._logs()]
         return heapq.merge(*logs, key=lambda line: line.time)
 
-    def _read(self, file: Path) -> Iterator[LogLine]:
-        name = self._name(file)
-        try:
-            with _opened(file) as stream:
-                for number, (raw, whole) in enumerate(_lines(stream), start=1):
-                    if not raw.strip():
-                        continue
-                    try:
-                        line = parse_line(raw)
-                    except ValueError as error:
-                        if whole:
-                            self._refuse(BadLine(file=name, line=number, why=str(error)))
-                        else:
-                            self.torn.append(name)
-                        continue
-                    yield line
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            self.torn.append(name)
-        except OSError as error:
-            raise storage_error(error, file) from error
+    def batches(self) -> Iterator[Batch]:
+        """The same events as records, many at a time, one log after another.
 
-    def _read_table(self, file: Path) -> Iterator[LogLine]:
-        kind = kind_of(file)
-        if kind is None:
-            return
+        Several times faster than iterating; the order is that of time within each log alone.
+        """
+        self._begin()
+        return chain.from_iterable(self._logs())
 
-        def refuse(row: int, count: int, why: str) -> None:
-            self._refuse(BadLine(file=self._name(file), line=row, why=why), count)
+    def _begin(self) -> None:
+        self.corrupt = self.unknown = 0
+        self.bad_lines = []
+        self.torn = [self._name(draft) for draft in drafts(self.folder)]
 
-        try:
-            for batch in read_batches(file, kind, refuse):
-                yield from lines_of(batch, kind)
-        except ValueError as error:
-            refuse(0, 1, str(error))
+    def _logs(self) -> list[Iterator[Batch]]:
+        """Each log, or table, from its oldest part to its newest."""
+        notes = _Notes(self)
+        logs = [
+            chain.from_iterable(read_records(part, notes) for part in tuple(parts))
+            for _, parts in groupby(self.files, key=lambda file: file.parent)
+        ]
+        tables = [
+            chain.from_iterable(read_table(part, notes) for part in parts) for parts in self.tables
+        ]
+        return logs + tables
+
+    def _lines(self, log: Iterator[Batch]) -> Iterator[LogLine]:
+        for batch in log:
+            yield from map(line_of, batch)
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.folder).as_posix()
 
-    def _refuse(self, bad: BadLine, count: int = 1) -> None:
-        self.corrupt += count
-        if len(self.bad_lines) < MAX_REPORTED:
-            self.bad_lines.append(bad)
+
+class _Notes(Notes):
+    """Keeps in a log what its readers have to say."""
+
+    def __init__(self, log: RunLog) -> None:
+        self._log = log
+
+    def refuse(self, file: Path, line: int, why: str, count: int = 1) -> None:
+        self._log.corrupt += count
+        if len(self._log.bad_lines) < MAX_REPORTED:
+            self._log.bad_lines.append(BadLine(file=self._log._name(file), line=line, why=why))
+
+    def torn(self, file: Path) -> None:
+        self._log.torn.append(self._log._name(file))
+
+    def unknown(self, count: int = 1) -> None:
+        self._log.unknown += count
+
+    def advance(self, size: int) -> None:
+        self._log.advance(size)
 
 
 def log_files(folder: Path) -> tuple[Path, ...]:
@@ -132,10 +138,6 @@ def log_files(folder: Path) -> tuple[Path, ...]:
         )
     except OSError as error:
         raise storage_error(error, folder) from error
-
-
-def _opened(file: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
 def arms(folder: Path) -> dict[str, Path]:
@@ -157,15 +159,6 @@ def arms(folder: Path) -> dict[str, Path]:
     if not found:
         raise _nothing_here(folder)
     return found
-
-
-def _lines(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
-    """Each line and whether it was whole; of an over-long line no more than its beginning."""
-    while raw := stream.readline(MAX_LINE_BYTES + 1):
-        last = raw
-        while len(last) > MAX_LINE_BYTES and not last.endswith(b"\n"):
-            last = stream.readline(MAX_LINE_BYTES + 1)
-        yield raw, last.endswith(b"\n")
 
 
 def _nothing_here(folder: Path) -> ConfigError:

@@ -17,7 +17,8 @@ from .summary_values import (
     RoundRow,
     RunSummary,
 )
-from .tally import PeerTally, Tally, largest, sketched_distance
+from .tally import Tally, sketched_distance
+from .tally_values import PeerTally, Road, RoundTally, Spread, largest
 
 __all__ = ["RunSummary", "summarise", "summary_of"]
 
@@ -30,8 +31,8 @@ def summarise(folder: Path) -> RunSummary:
     """
     log = RunLog(folder)
     tally = Tally()
-    for line in log:
-        tally.add(line)
+    for batch in log.batches():
+        tally.add_records(batch)
     return summary_of(tally, log)
 
 
@@ -53,7 +54,7 @@ def summary_of(tally: Tally, log: RunLog) -> RunSummary:
         rounds=tally.furthest_round,
         accuracy_mean=_mean(accuracies),
         accuracy_min=min(accuracies, default=None),
-        consensus_distance=sketched_distance([p.sketch for p in peers if p.sketch is not None]),
+        consensus_distance=sketched_distance([p.sketch for p in peers if p.sketch]),
         bytes_sent=sum(edge.bytes for edge in edges),
         messages_sent=sum(edge.messages for edge in edges),
         epsilon_max=max((p.epsilon for p in peers if p.epsilon is not None), default=None),
@@ -63,7 +64,7 @@ def summary_of(tally: Tally, log: RunLog) -> RunSummary:
         trust_model=_of_releases(tally, "trust_model"),
         accountant=_of_releases(tally, "accountant"),
         refused=_refused(tally),
-        roads=dict(tally.roads.most_common()),
+        roads=dict(Counter(tally.roads).most_common()),
         revoked=tuple(tally.name_of(peer_id) for peer_id in tally.revoked),
         edges=edges,
         by_round=_rounds(tally),
@@ -88,28 +89,35 @@ def _of_releases(tally: Tally, what: str) -> str:
 
 
 def _edges(tally: Tally) -> tuple[Edge, ...]:
-    edges: dict[tuple[str, str], Counter[str]] = {}
-    for (sender, receiver), cost in tally.edges.items():
-        edges.setdefault((sender, tally.name_of(receiver)), Counter()).update(cost)
+    edges: dict[tuple[str, str], Road] = {}
+    for name, peer in tally.peers.items():
+        for receiver, road in peer.to.items():
+            sum_ = edges.setdefault((name, tally.name_of(receiver)), Road())
+            sum_.bytes += road.bytes
+            sum_.messages += road.messages
     return tuple(
-        Edge(sender=sender, receiver=receiver, bytes=cost["bytes"], messages=cost["messages"])
-        for (sender, receiver), cost in sorted(edges.items())
+        Edge(sender=sender, receiver=receiver, bytes=road.bytes, messages=road.messages)
+        for (sender, receiver), road in sorted(edges.items())
     )
 
 
 def _rounds(tally: Tally) -> tuple[RoundRow, ...]:
     rows = []
     spent: float | None = None
-    for number, row in sorted(tally.rounds.items()):
+    accuracies, spreads = tally.accuracies(), tally.spreads()
+    for number in sorted({*tally.rounds, *accuracies, *spreads}):
+        row = tally.rounds.get(number, RoundTally())
         spent = largest(spent, row.epsilon)  # what was spent stays spent
+        found = accuracies.get(number, [])
+        sketched = spreads.get(number, Spread()).distance
         rows.append(
             RoundRow(
                 round=number,
-                accuracy_peers=len(row.accuracy),
-                accuracy_mean=_mean(row.accuracy.values()),
-                accuracy_min=min(row.accuracy.values(), default=None),
-                accuracy_max=max(row.accuracy.values(), default=None),
-                consensus_distance=sketched_distance(row.sketches.values()),
+                accuracy_peers=len(found),
+                accuracy_mean=_mean(found),
+                accuracy_min=min(found, default=None),
+                accuracy_max=max(found, default=None),
+                consensus_distance=sketched if row.measured is None else row.measured,
                 epsilon_max=spent,
             )
         )
@@ -128,7 +136,7 @@ def _peer(name: str, peer: PeerTally) -> PeerRow:
         id=peer.id,
         index=peer.index,
         starts=peer.starts,
-        rounds=len(peer.rounds),
+        rounds=peer.rounds,
         finished=peer.finished,
         accuracy=peer.last.accuracy if peer.last else None,
         loss=peer.last.loss if peer.last else None,
@@ -140,10 +148,10 @@ def _peer(name: str, peer: PeerTally) -> PeerRow:
         sampling_rate=released.sampling_rate if released else None,
         releases=peer.releases,
         budget_spent_round=peer.budget_spent_round,
-        bytes_sent=peer.sent["bytes"],
-        messages_sent=peer.sent["messages"],
-        bytes_received=peer.received["bytes"],
-        messages_received=peer.received["messages"],
+        bytes_sent=sum(road.bytes for road in peer.to.values()),
+        messages_sent=sum(road.messages for road in peer.to.values()),
+        bytes_received=sum(road.bytes for road in peer.heard.values()),
+        messages_received=sum(road.messages for road in peer.heard.values()),
         refused=peer.refused,
         missing=peer.missing,
         skipped=peer.skipped,

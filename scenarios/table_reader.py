@@ -7,9 +7,8 @@ ValueError that says why.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import numpy as np
 from ..crypto.files import storage_error
 from ..gossip.events import Event
 from .event_tables import DRAFT, FOLDER
-from .log_line import LogLine
+from .line_files import Batch, Notes
+from .records import record_types
 from .run_events import ALL_KINDS
 from .table_schema import arrow, schema_of
 
@@ -46,34 +46,38 @@ def drafts(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted((folder / FOLDER).glob(f"*.parquet{DRAFT}")))
 
 
-def kind_of(file: Path) -> type[Event] | None:
-    """The kind of event that a part holds; None for one of a later version."""
-    match = _PART.fullmatch(file.name)
-    return ALL_KINDS.get(match[1]) if match else None
+def read_table(file: Path, notes: Notes) -> Iterator[Batch]:
+    """The rows of a part as records, in batches, each in the order of its times.
 
-
-def read_batches(
-    file: Path, kind: type[Event], refuse: Callable[[int, int, str], None]
-) -> Iterator[Any]:
-    """The rows of a part as record batches with the columns of ``kind``, none longer than 2^14.
-
-    Rows that are no event are left out; ``refuse`` is told the number of the first one (counted
-    from 1), how many they are, and why. Raises ValueError, which says what is wrong with the
-    file, and StorageError.
+    Raises StorageError when the file cannot be read.
     """
+    match = _PART.fullmatch(file.name)
+    kind = ALL_KINDS.get(match[1]) if match else None
+    if kind is None:
+        return
+    try:
+        for batch in _batches(file, kind, notes):
+            yield _records(batch, kind)
+    except ValueError as error:
+        notes.refuse(file, 0, str(error))
+
+
+def _batches(file: Path, kind: type[Event], notes: Notes) -> Iterator[Any]:
+    """Record batches of pyarrow with the columns of ``kind``. ValueError says why there are none"""
     pa = arrow()
     from pyarrow import parquet
 
     schema = schema_of(kind)
     try:
-        with parquet.ParquetFile(file) as part:
+        with file.open("rb") as stream, parquet.ParquetFile(stream) as part:
             _check_columns(part.schema_arrow, schema)
             row = 1
             for batch in part.iter_batches(batch_size=ROWS_A_BATCH, columns=schema.names):
                 checked = batch.select(schema.names).cast(schema)
                 checked.validate(full=True)
-                yield _sound(checked, row, refuse)
+                yield _sound(checked, file, row, notes)
                 row += len(batch)
+        notes.advance(file.stat().st_size)
     except pa.ArrowException as error:
         raise ValueError(_first_line(error)) from None
     except OSError as error:
@@ -82,29 +86,22 @@ def read_batches(
         raise storage_error(error, file) from error
 
 
-def _sound(batch: Any, row: int, refuse: Callable[[int, int, str], None]) -> Any:
+def _sound(batch: Any, file: Path, row: int, notes: Notes) -> Any:
     """The rows with a time and without a negative size."""
     checks = {"has no time": np.isfinite(batch.column("time").to_numpy())}
     if "size_bytes" in batch.schema.names:
         checks["has a negative size"] = batch.column("size_bytes").to_numpy() >= 0
     for why, good in checks.items():
         if not good.all():
-            refuse(row + int(np.argmin(good)), int((~good).sum()), why)
+            notes.refuse(file, row + int(np.argmin(good)), why, int((~good).sum()))
     every = np.logical_and.reduce(list(checks.values()))
     return batch if every.all() else batch.filter(arrow().array(every))
 
 
-def lines_of(batch: Any, kind: type[Event]) -> Iterator[LogLine]:
-    """The rows of a batch as lines, in the order of their times."""
-    pa = arrow()
-    names = [field.name for field in dataclasses.fields(kind)]
-    ordered = batch.take(pa.compute.sort_indices(batch.column("time")))
-    columns = [_values(ordered.column(name)) for name in names]
-    times, peers = ordered.column("time").to_pylist(), ordered.column("peer").to_pylist()
-    rows = zip(*columns, strict=True) if columns else ((),) * len(times)
-    for time, peer, row in zip(times, peers, rows, strict=True):
-        event = kind(**dict(zip(names, row, strict=True)))
-        yield LogLine(time=time, peer=peer, event=event)
+def _records(batch: Any, kind: type[Event]) -> Batch:
+    make = record_types()[kind.kind]
+    ordered = batch.take(arrow().compute.sort_indices(batch.column("time")))
+    return list(map(make, *(_values(ordered.column(name)) for name in ordered.schema.names)))
 
 
 def _values(column: Any) -> list[Any]:

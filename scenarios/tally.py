@@ -3,170 +3,186 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass, field
-from functools import singledispatchmethod
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..gossip.events import (
-    BudgetSpent,
-    Equivocated,
-    Evaluated,
-    Event,
-    LinkDown,
-    LinkUp,
-    MembersChanged,
-    Mixed,
-    PeerFinished,
-    PeerStarted,
-    Published,
-    Received,
-    Refused,
-    Released,
-    RolledBack,
-    Sent,
-    Skipped,
-)
+from ..gossip.events import Event
 from .copies import CopyChecker
-from .run_log import LogLine, RunFinished, RunStarted
+from .log_line import LogLine
+from .records import Record
+from .run_events import RunStarted
 from .summary_values import Rollback
+from .tally_values import (
+    LinkTally,
+    PeerTally,
+    RefusalTally,
+    Road,
+    RoundTally,
+    Spread,
+    largest,
+)
 
-Sketch = NDArray[np.float64]
-
-
-def sketched_distance(sketches: Collection[Sketch]) -> float | None:
-    """The consensus distance sqrt(mean_i ||x_i - mean||^2) of models, from their sketches.
-
-    An estimate: the sketches are linear maps of the models to 64 numbers, so the mean's sketch is
-    the sketches' mean, and squared lengths are right in expectation. None without sketches, or
-    when a model has diverged past what floats hold.
-    """
-    if not sketches:
-        return None
-    with np.errstate(all="ignore"):
-        rows = np.stack(list(sketches))
-        distance = float(np.sqrt(np.mean(np.sum((rows - rows.mean(axis=0)) ** 2, axis=1))))
-    return distance if math.isfinite(distance) else None
+SKETCHES_AT_ONCE = 128
+MAX_TRANSITIONS = 200_000  # of links, kept with their times
 
 
-@dataclass(slots=True)
-class PeerTally:
-    """One peer so far; `epsilon` and `delta` are its largest."""
-
-    id: str = ""
-    index: int = -1
-    starts: int = 0
-    finished: bool = False
-    rounds: set[int] = field(default_factory=set)
-    last: Evaluated | None = None
-    released: Released | None = None
-    epsilon: float | None = None
-    delta: float | None = None
-    releases: int = 0
-    budget_spent_round: int | None = None
-    sent: Counter[str] = field(default_factory=Counter)
-    received: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
-    missing: int = 0
-    skipped: int = 0
-    sketch: Sketch | None = None
-
-
-@dataclass(slots=True)
-class RoundTally:
-    """What the peers reported of one round; the last word of each peer counts."""
-
-    accuracy: dict[str, float] = field(default_factory=dict)
-    sketches: dict[str, Sketch] = field(default_factory=dict)
-    epsilon: float | None = None
-
-
-@dataclass(slots=True)
-class LinkTally:
-    """How often a link came and went, and why it last went."""
-
-    up: int = 0
-    down: int = 0
-    why: str = ""
-
-
-@dataclass(slots=True)
-class RefusalTally:
-    """Refusals of one peer, sender and reason, and what the last was about."""
-
-    count: int = 0
-    detail: str = ""
+def sketched_distance(sketches: Sequence[Sequence[float]]) -> float | None:
+    """The consensus distance of models from their sketches; None without, or when one diverged."""
+    return Spread(sketches).distance
 
 
 class Tally:
-    """Adds up events one by one; summary.py turns it into a summary, at the end or at any time."""
+    """Adds up events one by one; summary.py turns it into a summary, at the end or at any time.
+
+    The order of the events of one peer matters, that of different peers does not, so logs may be
+    read one after another.
+    """
 
     def __init__(self) -> None:
         self.run: RunStarted | None = None
         self.outcome = ""
-        self._first: float | None = None
-        self._last = 0.0
+        self.first_time: float | None = None
+        self.last_time = 0.0
         self.peers: dict[str, PeerTally] = {}
         self.rounds: dict[int, RoundTally] = {}
         self._names: dict[str, str] = {}
         self.networks: dict[str, None] = {}
-        self.edges: dict[tuple[str, str], Counter[str]] = {}
         self.links: dict[tuple[str, str], LinkTally] = {}
+        self.transitions: list[tuple[float, str, str, bool]] = []  # time, peer, neighbour's id, up
         self.refusals: dict[tuple[str, str, str], RefusalTally] = {}
-        self.roads: Counter[str] = Counter()
+        self.roads: dict[str, int] = {}
         self.proofs: dict[tuple[str, int, str], dict[str, None]] = {}
         self.rolled_back: dict[Rollback, None] = {}
         self.revoked: dict[str, None] = {}
+        self.warnings: dict[tuple[str, str], int] = {}
         self.copies = CopyChecker()
         self._sketch_size: int | None = None
+        self._waiting: list[tuple[int, tuple[float, ...]]] = []  # sketches of rounds
+        self._handlers: dict[str, Callable[[Any, PeerTally, str, float], None]] = {
+            "peer-started": self._peer_started,
+            "peer-finished": self._peer_finished,
+            "link-up": self._link_up,
+            "link-down": self._link_down,
+            "released": self._released,
+            "budget-spent": self._budget_spent,
+            "published": self._published,
+            "sent": self._sent,
+            "received": self._received,
+            "refused": self._refused,
+            "mixed": self._mixed,
+            "skipped": self._skipped,
+            "evaluated": self._evaluated,
+            "equivocated": self._equivocated,
+            "rolled-back": self._rolled_back,
+            "members-changed": self._members_changed,
+            "transport-warning": self._transport_warning,
+        }
 
     def add(self, line: LogLine) -> None:
         """Take one line into account; kinds that are not known count for nothing."""
-        if self._first is None:
-            self._first = line.time
-        self._last = line.time
         if isinstance(line.event, Event):
-            self._take(line.event, line.peer)
+            self._take(line.event, line.event.kind, line.peer, line.time)
+        else:
+            self._see(line.time)
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """Take many lines into account."""
+        entry, peer = PeerTally(), None
+        for record in records:
+            kind = record.kind
+            # most lines are of these two kinds, and many of one peer follow each other
+            if kind in ("sent", "received"):
+                if record.peer != peer:
+                    peer = record.peer
+                    entry = self._peer(peer, record.time)
+                if kind == "sent":
+                    self._sent(record, entry, peer, record.time)
+                else:
+                    self._received(record, entry, peer, record.time)
+            else:
+                self._take(record, kind, record.peer, record.time)
+
+    def _see(self, time: float) -> None:
+        self.first_time = time if self.first_time is None else min(self.first_time, time)
+        self.last_time = max(self.last_time, time)
+
+    def _peer(self, name: str, time: float) -> PeerTally:
+        entry = self.peers.get(name)
+        if entry is None:
+            entry = self.peers[name] = PeerTally(first_time=time, last_time=time)
+            entry.holds = self.copies.held_by(name)
+        return entry
+
+    def _take(self, event: Any, kind: str, peer: str, time: float) -> None:
+        handle = self._handlers.get(kind)
+        if handle is None:
+            self._see(time)
+            self._of_the_engine(event, kind)
+            return
+        entry = self._peer(peer, time)
+        entry.last_time = time
+        handle(event, entry, peer, time)
 
     @property
     def duration_s(self) -> float:
         """From the first event to the last, in seconds of the run's own clock."""
-        return 0.0 if self._first is None else self._last - self._first
+        firsts = [peer.first_time for peer in self.peers.values()]
+        if self.first_time is None or not firsts:
+            return self.last_time - (self.first_time or 0.0)
+        lasts = [peer.last_time for peer in self.peers.values()]
+        return max(self.last_time, *lasts) - min(self.first_time, *firsts)
 
     @property
     def furthest_round(self) -> int:
         """The last round that any peer mixed; where nobody mixes, that anything was said of."""
-        mixed = set[int]().union(*(peer.rounds for peer in self.peers.values()))
-        return max(mixed or self.rounds, default=0)
+        mixed = max((peer.furthest for peer in self.peers.values()), default=-1)
+        said = max((peer.last.round for peer in self.peers.values() if peer.last), default=0)
+        return mixed if mixed >= 0 else max(self.rounds, default=said)
 
     def name_of(self, peer_id: str) -> str:
         """The name of the peer with this short id, the id itself when no log names it."""
         return self._names.get(peer_id, peer_id)
 
-    def _peer(self, name: str) -> PeerTally:
-        return self.peers.setdefault(name, PeerTally())
+    def accuracies(self) -> dict[int, list[float]]:
+        """The accuracies that were reported of each round, one for each peer."""
+        found = {number: list(row.accuracies) for number, row in self.rounds.items()}
+        for peer in self.peers.values():
+            if peer.last is not None and peer.last.round > peer.told_accuracy:
+                found.setdefault(peer.last.round, []).append(peer.last.accuracy)
+        return found
+
+    def spreads(self) -> dict[int, Spread]:
+        """How far apart the models of each round are, by their sketches."""
+        self._add_sketches()
+        found = {number: row.spread.copy() for number, row in self.rounds.items()}
+        for peer in self.peers.values():
+            if peer.sketch and peer.sketch_round > peer.told_sketch:
+                found.setdefault(peer.sketch_round, Spread()).add(np.array([peer.sketch]))
+        return found
 
     def _round(self, number: int) -> RoundTally:
-        return self.rounds.setdefault(number, RoundTally())
+        row = self.rounds.get(number)
+        if row is None:
+            row = self.rounds[number] = RoundTally()
+        return row
 
-    @singledispatchmethod
-    def _take(self, event: Event, peer: str) -> None:
-        """Kinds of which the summary tells nothing."""
+    # -- what the engine notes ---------------------------------------------------------------
 
-    @_take.register
-    def _run_started(self, event: RunStarted, peer: str) -> None:
-        self.run = event
+    def _of_the_engine(self, event: Any, kind: str) -> None:
+        match kind:
+            case "run-started":
+                self.run = event
+            case "run-finished":
+                self.outcome = event.outcome
+            case "consensus-measured":
+                self._round(event.round).measured = event.distance
 
-    @_take.register
-    def _run_finished(self, event: RunFinished, peer: str) -> None:
-        self.outcome = event.outcome
+    # -- what a peer notes -------------------------------------------------------------------
 
-    @_take.register
-    def _peer_started(self, event: PeerStarted, peer: str) -> None:
-        entry = self._peer(peer)
+    def _peer_started(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.id, entry.index = event.id, event.index
         entry.starts += 1
         entry.finished = False
@@ -174,106 +190,151 @@ class Tally:
         self._names.setdefault(event.id, peer)
         self.networks[event.network] = None
 
-    @_take.register
-    def _peer_finished(self, event: PeerFinished, peer: str) -> None:
-        self._peer(peer).finished = True
+    def _peer_finished(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        entry.finished = True
 
-    @_take.register
-    def _link_up(self, event: LinkUp, peer: str) -> None:
-        self._peer(peer)
+    def _link_up(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         self.links.setdefault((peer, event.neighbour), LinkTally()).up += 1
+        self._note_transition(time, peer, event.neighbour, True)
 
-    @_take.register
-    def _link_down(self, event: LinkDown, peer: str) -> None:
-        self._peer(peer)
+    def _link_down(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         link = self.links.setdefault((peer, event.neighbour), LinkTally())
         link.down += 1
         link.why = event.why
+        self._note_transition(time, peer, event.neighbour, False)
 
-    @_take.register
-    def _released(self, event: Released, peer: str) -> None:
-        entry, row = self._peer(peer), self._round(event.round)
+    def _note_transition(self, time: float, peer: str, neighbour: str, up: bool) -> None:
+        if len(self.transitions) < MAX_TRANSITIONS:
+            self.transitions.append((time, peer, neighbour, up))
+
+    def _released(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.releases += 1
         # a release that passes a model on without training names no mechanism of its own
         if entry.released is None or event.mechanism != "post-processing":
             entry.released = event
-        entry.epsilon = largest(entry.epsilon, event.epsilon)
+        if event.epsilon is not None:
+            entry.epsilon_before = entry.epsilon
+            entry.epsilon = largest(entry.epsilon, event.epsilon)
+            row = self._round(event.round)
+            row.epsilon = largest(row.epsilon, event.epsilon)
         entry.delta = largest(entry.delta, event.delta)
-        row.epsilon = largest(row.epsilon, event.epsilon)
 
-    @_take.register
-    def _budget_spent(self, event: BudgetSpent, peer: str) -> None:
-        entry = self._peer(peer)
+    def _budget_spent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         if entry.budget_spent_round is None:
             entry.budget_spent_round = event.round
 
-    @_take.register
-    def _published(self, event: Published, peer: str) -> None:
-        self._peer(peer)
+    def _published(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        entry.published_rounds.append(event.round)
+        entry.published_at.append(time)
         self.copies.published(peer, event.sequence, event.state)
 
-    @_take.register
-    def _sent(self, event: Sent, peer: str) -> None:
-        cost = {"bytes": event.size_bytes, "messages": 1}
-        self._peer(peer).sent.update(cost)
-        self.edges.setdefault((peer, event.to), Counter()).update(cost)
+    def _sent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        entry.last_time = time
+        to = event.to
+        road = entry.to.get(to)
+        if road is None:
+            road = entry.to[to] = Road()
+        road.bytes += event.size_bytes
+        road.messages += 1
+        sequence = event.sequence
+        if sequence and sequence % road.stride == 0:
+            road.mark(event.author, sequence, time)
 
-    @_take.register
-    def _received(self, event: Received, peer: str) -> None:
-        self._peer(peer).received.update({"bytes": event.size_bytes, "messages": 1})
-        if event.message == "news" and event.state:
-            self.roads[event.road] += 1
-            self.copies.received(peer, event.author, event.sequence, event.state)
+    def _received(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        entry.last_time = time
+        sender = event.sender
+        road = entry.heard.get(sender)
+        if road is None:
+            road = entry.heard[sender] = Road()
+        road.bytes += event.size_bytes
+        road.messages += 1
+        state = event.state
+        if state and event.message == "news":
+            self.roads[event.road] = self.roads.get(event.road, 0) + 1
+            author, sequence = event.author, event.sequence
+            held = entry.holds.get(author)
+            if held is None or sequence >= held[0]:
+                entry.holds[author] = (sequence, state)
+            if sequence and sequence % road.stride == 0:
+                road.mark(author, sequence, time)
 
-    @_take.register
-    def _refused(self, event: Refused, peer: str) -> None:
-        self._peer(peer).refused += 1
+    def _refused(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        entry.refused += 1
         refusals = self.refusals.setdefault((peer, event.sender, event.reason), RefusalTally())
         refusals.count += 1
         refusals.detail = event.detail
+        refusals.first_time = min(refusals.first_time, time)
+        refusals.last_time = max(refusals.last_time, time)
 
-    @_take.register
-    def _mixed(self, event: Mixed, peer: str) -> None:
-        entry = self._peer(peer)
-        entry.rounds.add(event.round)
+    def _mixed(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        number = event.round
+        if number > entry.furthest:
+            entry.furthest = number
+            entry.rounds += 1
+            entry.mixed_rounds.append(number)
+            entry.mixed_at.append(time)
+        for other, weight in event.neighbours.items():
+            companion = entry.companion(other)
+            companion.mixed += 1
+            companion.weight += weight
+            companion.last_mixed = number
+        for other in event.missing:
+            companion = entry.companion(other)
+            companion.missed += 1
+            companion.last_missed = number
+            if companion.missed == 1:
+                companion.first_missed = number
         entry.missing += len(event.missing)
-        if self._sketch_size is None and event.sketch:
-            self._sketch_size = len(event.sketch)
-        if event.sketch and len(event.sketch) == self._sketch_size:
-            entry.sketch = np.array(event.sketch, dtype=np.float64)
-            self._round(event.round).sketches[peer] = entry.sketch
+        if event.sketch:
+            self._sketched(event.sketch, entry, number)
 
-    @_take.register
-    def _skipped(self, event: Skipped, peer: str) -> None:
-        self._peer(peer).skipped += max(0, event.to_round - event.from_round)
+    def _sketched(self, numbers: tuple[float, ...], entry: PeerTally, round_: int) -> None:
+        if self._sketch_size is None:
+            self._sketch_size = len(numbers)
+        if len(numbers) != self._sketch_size:
+            return
+        # the last word of a peer on a round counts, so it waits until the peer is past it
+        before = entry.sketch_round
+        if entry.sketch and before != round_ and before > entry.told_sketch:
+            self._waiting.append((before, entry.sketch))
+            entry.told_sketch = before
+            if len(self._waiting) >= SKETCHES_AT_ONCE:
+                self._add_sketches()
+        entry.sketch, entry.sketch_round = numbers, round_
 
-    @_take.register
-    def _evaluated(self, event: Evaluated, peer: str) -> None:
-        entry = self._peer(peer)
-        if math.isfinite(event.accuracy):
-            entry.last = event
-            self._round(event.round).accuracy[peer] = event.accuracy
+    def _add_sketches(self) -> None:
+        """Add what waits to the rounds' sums: many rows at once cost little more than one."""
+        self._waiting.sort(key=lambda pair: pair[0])
+        for number, pairs in groupby(self._waiting, key=lambda pair: pair[0]):
+            rows = np.array([sketch for _, sketch in pairs], dtype=np.float64)
+            self._round(number).spread.add(rows)
+        self._waiting.clear()
 
-    @_take.register
-    def _equivocated(self, event: Equivocated, peer: str) -> None:
+    def _skipped(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        entry.skipped += max(0, event.to_round - event.from_round)
+
+    def _evaluated(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        if not math.isfinite(event.accuracy):
+            return
+        last = entry.last
+        if last is not None and last.round != event.round and last.round > entry.told_accuracy:
+            self._round(last.round).accuracies.append(last.accuracy)
+            entry.told_accuracy = last.round
+        entry.last = event
+
+    def _equivocated(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         key = (event.author, event.sequence, event.proof)
         self.proofs.setdefault(key, {})[peer] = None
 
-    @_take.register
-    def _rolled_back_event(self, event: RolledBack, peer: str) -> None:
-        self._peer(peer)
+    def _rolled_back(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         rollback = Rollback(
             peer=peer, own_sequence=event.own_sequence, seen_sequence=event.seen_sequence
         )
         self.rolled_back[rollback] = None
 
-    @_take.register
-    def _members_changed(self, event: MembersChanged, peer: str) -> None:
+    def _members_changed(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         self.revoked.update(dict.fromkeys(event.revoked))
 
-
-def largest(one: float | None, other: float | None) -> float | None:
-    """The larger of two numbers that may be missing or not numbers."""
-    if other is None or math.isnan(other):
-        return one
-    return other if one is None else max(one, other)
+    def _transport_warning(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        key = (peer, event.what)
+        self.warnings[key] = self.warnings.get(key, 0) + 1

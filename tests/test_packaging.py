@@ -145,8 +145,10 @@ def test_the_wheel_holds_every_module_once(wheel: Path) -> None:
     for package, folder in packages_in_the_tree().items():
         target = package.replace(".", "/")
         expected |= {f"{target}/{file.name}" for file in (ROOT / folder).glob("*.py")}
-    bundled = ROOT / "scenarios/bundled"
-    expected |= {f"tidings/scenarios/bundled/{file.name}" for file in bundled.glob("*.toml")}
+    for folder, patterns in {"bundled": ["*.toml"], "page": ["*.js", "*.css"]}.items():
+        for pattern in patterns:
+            files = (ROOT / "scenarios" / folder).glob(pattern)
+            expected |= {f"tidings/scenarios/{folder}/{file.name}" for file in files}
     assert "tidings/gossip/rules.py" in expected
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert links == []

@@ -21,6 +21,8 @@ from .peer.cli.peer import peer
 SCENARIO_VERBS = {
     "run": "Run a scenario: peers with data of their own learn one model together.",
     "inspect": "Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent.",
+    "report": "Write a page that shows a run: the network through time, curves, what went wrong.",
+    "watch": "Look at a scenario or a peer while it runs: the page of its report, live.",
 }
 
 

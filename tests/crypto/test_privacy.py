@@ -145,6 +145,15 @@ def test_what_cannot_be_written_down_does_not_leave(
 # ---- the budget
 
 
+def test_a_release_names_the_row_of_the_ledger_that_it_is_in() -> None:
+    ledger = Ledger(None)
+    door = gate(ledger)
+    first, second = release(door, 1), release(door, 2)
+    assert [first.ledger, second.ledger] == [entry.hash.hex() for entry in ledger.entries()]
+    passed_on = door.pass_on(3, second.z)
+    assert passed_on.ledger == second.ledger  # it cost nothing, so there is no row for it
+
+
 @pytest.mark.parametrize("mode", ["record", "peer"])
 def test_the_planned_releases_fit_and_one_more_does_not(mode: str) -> None:
     ledger = Ledger(None)

@@ -85,7 +85,7 @@ class Mosquitto:
     def __post_init__(self) -> None:
         program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
-            pytest.fail("mosquitto is not installed: run tools/setup-broker")
+            pytest.fail("mosquitto is not installed: run tools/setup-test-tools")
         self.program = program
         plan = BrokerPlan(
             network_id=self.network,

@@ -139,7 +139,7 @@ def test_the_same_trouble_is_said_once_in_a_while():
 def test_a_password_line_is_what_mosquitto_passwd_writes(tmp_path):
     program = shutil.which("mosquitto_passwd")
     if program is None:
-        pytest.fail("mosquitto is not installed: run tools/setup-broker")
+        pytest.fail("mosquitto is not installed: run tools/setup-test-tools")
     file = tmp_path / "passwords"
     subprocess.run([program, "-b", "-c", str(file), "alice", "pass word"], check=True)
     theirs = file.read_text().strip()

@@ -95,11 +95,11 @@ async def learn_together(street: Street) -> None:
     assert (verdict.agree, verdict.followers_agree, verdict.behind) == (True, True, 0)
     assert not verdict.reused
     assert {peer.refused for peer in tally.peers.values()} == {0}
-    assert {max(peer.rounds) for peer in tally.peers.values()} == {3}
+    assert {peer.furthest for peer in tally.peers.values()} == {3}
     # they learnt from each other: each mixed with its neighbour in every round
     assert {peer.missing for peer in tally.peers.values()} == {0}
-    accuracies = [row.accuracy for row in (tally.rounds[1], tally.rounds[3])]
-    assert min(accuracies[1].values()) > min(accuracies[0].values())
+    accuracies = tally.accuracies()
+    assert min(accuracies[3]) > min(accuracies[1])
 
 
 @pytest.mark.anyio

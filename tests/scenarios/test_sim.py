@@ -37,7 +37,6 @@ from tidings.scenarios.faults import Behaviour, Crash, Cut, Faults, Liar
 from tidings.scenarios.run_log import RunLog
 from tidings.scenarios.runner import run_scenario
 from tidings.scenarios.scenario import Scenario, load_scenario
-from tidings.scenarios.tally import sketched_distance
 
 ROOT = Path(__file__).parents[2]
 BEHAVIOURS = Behaviour.__args__  # type: ignore[attr-defined]
@@ -231,9 +230,9 @@ def test_a_cut_parts_the_network_and_it_heals() -> None:
     assert len(set(together)) > 5
 
     distance = {
-        number: sketched_distance(row.sketches.values())
-        for number, row in run.tally.rounds.items()
-        if len(row.sketches) == 6
+        number: spread.distance
+        for number, spread in run.tally.spreads().items()
+        if spread.count == 6
     }
     before, apart, after = distance[min(alone) - 2], distance[max(alone)], distance[40]
     assert before is not None and apart is not None and after is not None  # noqa: PT018
@@ -438,7 +437,7 @@ def test_asynchronous_rounds_wait_for_nobody() -> None:
     assert min(rounds_behind) < 0 < max(rounds_behind)  # the fast hear old news, the slow new
     assert free.outcome == "finished"
     assert_copies_agree(free)
-    assert free.tally.rounds[10].accuracy.keys() == waiting.tally.rounds[10].accuracy.keys()
+    assert len(free.tally.accuracies()[10]) == len(waiting.tally.accuracies()[10])
 
 
 def test_a_sleeper_does_not_hold_up_asynchronous_neighbours() -> None:

@@ -1,0 +1,1 @@
+"""The page that shows a run: as a file (`tidings report`) and live (`tidings watch`)."""
