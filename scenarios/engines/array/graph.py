@@ -37,6 +37,13 @@ class Graph:
         """How much each neighbour counts in ``round``: float64 (N, K), 0 where there is none."""
         return self._row(self._in_period(round))[1]
 
+    def ever(self) -> NDArray[np.int64]:
+        """All links of all rounds, as i * N + j where i hears j; in rising order."""
+        rounds = [self.neighbours(round) for round in range(1, self.topology.period + 1)]
+        me = np.arange(self.nodes)[:, None] * self.nodes
+        keys = [(me + sources)[sources != NOBODY] for sources in rounds]
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
+
     def hearers(
         self, nodes: NDArray[np.int64], rounds: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
