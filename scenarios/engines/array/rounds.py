@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ....gossip import integers
-from ....gossip.block_mixing import Hearing, block_of, block_pull, hearing
+from ....gossip.block_mixing import NOBODY, Hearing, block_of, block_pull, hearing
+from ....gossip.encoded_size import encoded_sizes
 from ....gossip.grid import FloatVector
 from ....gossip.mixing import gamma_of
 from ....gossip.momentum import quasi_global
@@ -59,7 +59,7 @@ def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Publi
         for rows in pieces(chunk, max(1, STEP_VALUES // arrays.models.columns)):
             some = slice(rows.start - start, rows.stop - start)
             step = _take_step(arrays, rules, nodes[rows], models[some])
-            sizes[rows] = [len(integers.encode(row)) for row in step.change]
+            sizes[rows] = encoded_sizes(step.change)
             captured[rows] = step.captured
     arrays.rounds[nodes] = wave.publish_rounds
     arrays.sequences[nodes] += 1
@@ -117,29 +117,35 @@ def mix(
     """
     if not len(wave.mix):
         return
-    everyone = np.array_equal(wave.mix, np.arange(len(arrays.models)))
-    rows = None if everyone else wave.mix
-    heard = hearing(wave.sources, weights.astype(np.float32), len(arrays.public), rows)
+    heard, copies = _hearing(arrays, wave, weights.astype(np.float32))
+    nodes = None if copies is None else wave.mix
     gamma = arrays.gamma[wave.mix].astype(np.float32)[:, None]
     trained = arrays.trained[wave.mix]
     for tile in range(len(arrays.models.memory)) if tiles is None else tiles:
-        mixed = _mixed(arrays, rules, heard, gamma, tile)
-        _settle(arrays, rules, heard.rows, mixed, trained, step_size, tile)
+        public = arrays.public.memory[tile]
+        block = block_of(public if copies is None else public[copies], rules.grid_bits)
+        mixed = block_pull(block, heard, fast_row_sums)
+        if len(arrays.base):
+            base = arrays.base.memory[tile]
+            mixed *= gamma
+            mixed += base if nodes is None else base[nodes]
+        else:  # a product with 1 would change nothing
+            mixed += block[: len(mixed)]
+        _settle(arrays, rules, nodes, mixed, trained, step_size, tile)
 
 
-def _mixed(
-    arrays: Arrays, rules: Rules, heard: Hearing, gamma: NDArray[np.float32], tile: int
-) -> FloatVector:
-    """The mixed models (B, 64) in the columns of a tile."""
-    block = block_of(arrays.public.memory[tile], rules.grid_bits)
-    mixed = block_pull(block, heard, fast_row_sums)
-    if len(arrays.base):
-        base = arrays.base.memory[tile]
-        mixed *= gamma
-    else:
-        base = block[: len(arrays.models)]  # and a product with 1 would change nothing
-    mixed += base if heard.rows is None else base[heard.rows]
-    return mixed
+def _hearing(arrays: Arrays, wave: Wave, weights: FloatVector) -> tuple[Hearing, Nodes | None]:
+    """Whom the nodes of a wave hear, and the rows of the public copies that this is about.
+
+    These begin with those of the nodes themselves; None stands for all rows as they lie.
+    """
+    if np.array_equal(wave.mix, np.arange(len(arrays.models))):
+        return hearing(wave.sources, weights, len(arrays.public)), None
+    others = np.setdiff1d(wave.sources, np.append(wave.mix, NOBODY))
+    copies = np.concatenate([wave.mix, others])
+    place = np.full(len(arrays.public) + 1, NOBODY)  # the last one is for NOBODY
+    place[copies] = np.arange(len(copies))
+    return hearing(place[wave.sources], weights, len(copies)), copies
 
 
 def _settle(
