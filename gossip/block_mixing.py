@@ -1,13 +1,13 @@
 """The pull of ``mixing.plain_pull`` for all peers of a simulation at once, block by block.
 
-The arrays of N peers are worked on in blocks of columns that fit a core's cache. Within a block
+The copies of N peers are worked on in blocks of columns that fit a core's cache. Within a block
 every coordinate sees the float32 operations of ``plain_pull`` in the same order, so the bits are
-the same as those of N peers that mix by themselves, whatever the block size.
+the same as those of N peers that mix by themselves, whatever the width of a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from .grid import FloatVector, GridVector
 
-BLOCK_BYTES = 2 * 1024 * 1024
 NOBODY = -1  # in ``sources``: this place is empty
 
 Sources = NDArray[np.int64]
@@ -29,7 +28,8 @@ class Hearing:
     ``rows`` (M,) are the peers' own rows among R public copies; None where they are the first M.
     ``sources`` (M, K) are the rows of those whom they hear, R where a place is empty. ``weight``
     (M, 1) and ``count`` (M, 1) are those of peers whose neighbours all weigh the same; ``unlike``
-    are the numbers 0..M-1 of the others, and ``weights`` (U, K) what theirs weigh.
+    are the numbers 0..M-1 of the others, and ``weights`` (U, K) what theirs weigh. Where all peers
+    have the same, ``weight`` and ``count`` are single numbers (1, 1).
     """
 
     rows: NDArray[np.int64] | None
@@ -54,11 +54,14 @@ def hearing(
     w = np.where(there, weights, np.float32(0))
     largest = w.max(axis=1, initial=0.0)[:, None].astype(np.float32)
     unlike = np.flatnonzero((there & (w != largest)).any(axis=1))
+    count = there.sum(axis=1, keepdims=True).astype(np.float32)
+    if len(w) and (largest == largest[0]).all() and (count == count[0]).all():
+        largest, count = largest[:1], count[:1]  # a product with one number is twice as fast
     return Hearing(
         rows=rows,
         sources=np.where(there, sources, copies),
         weight=largest,
-        count=there.sum(axis=1, keepdims=True).astype(np.float32),
+        count=count,
         unlike=unlike,
         weights=w[unlike],
     )
@@ -90,34 +93,24 @@ def row_sums(copies: FloatVector, sources: Sources) -> FloatVector:
     return total
 
 
-def column_blocks(columns: slice, rows: int, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
-    """Cut ``columns`` into blocks of which ``rows`` rows of float32 take ``block_bytes``."""
-    width = max(16, block_bytes // (4 * max(rows, 1)))
-    for begin in range(columns.start, columns.stop, width):
-        yield slice(begin, min(begin + width, columns.stop))
+def block_of(public: GridVector, grid_bits: int) -> FloatVector:
+    """Some columns of R public copies, int32 (R, width), as float32 (R + 1, width).
 
-
-def block_of(public: GridVector, columns: slice, grid_bits: int) -> FloatVector:
-    """Some columns of public copies (R, P), as float32 (R + 1, width); the last row is zeros.
-
-    The values are those of ``grid.from_grid``.
+    The values are those of ``grid.from_grid``; the row behind the last is zeros.
     """
-    block = np.empty((len(public) + 1, columns.stop - columns.start), dtype=np.float32)
-    np.multiply(
-        public[:, columns],
-        np.float32(2.0**-grid_bits),
-        out=block[:-1],
-        casting="unsafe",
-        dtype=np.float32,
-    )
+    block = np.empty((len(public) + 1, public.shape[1]), dtype=np.float32)
+    np.copyto(block[:-1], public, casting="unsafe")
     block[-1] = 0
+    block *= np.float32(2.0**-grid_bits)
     return block
 
 
 def block_pull(block: FloatVector, heard: Hearing, sums: RowSums = row_sums) -> FloatVector:
-    """The pull (M, width) on each peer, in the columns that ``block`` (R + 1, width) holds."""
-    rows = heard.rows
-    own = block[: len(heard.sources)] if rows is None else block[rows]
+    """The pull (M, width) on each peer, in the columns that ``block`` (R + 1, width) holds.
+
+    ``sums`` is what adds rows up, as ``row_sums`` does.
+    """
+    own = block[: len(heard.sources)] if heard.rows is None else block[heard.rows]
     pull = sums(block, heard.sources)
     pull -= heard.count * own
     pull *= heard.weight

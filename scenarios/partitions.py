@@ -2,7 +2,7 @@
 
 Every function takes the labels of the records, int (n,), and gives one sorted array of record
 numbers for each peer: each record goes to exactly one peer, no peer gets fewer than
-``min_samples``. Equal generators give equal shares. Dirichlet shares follow Hsu, Qi and Brown
+``min_samples``. Only ``draws``, for more peers than there is data for, gives records to several. Equal generators give equal shares. Dirichlet shares follow Hsu, Qi and Brown
 2019, shards follow McMahan et al. 2017 (FedAvg).
 """
 
@@ -25,13 +25,13 @@ class PartitionRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["iid", "dirichlet", "shards", "quantity"] = "dirichlet"
+    kind: Literal["iid", "dirichlet", "shards", "quantity", "draws"] = "dirichlet"
     alpha: float = Field(
         default=0.5,
         gt=0,
         le=1e6,
         allow_inf_nan=False,
-        description="of dirichlet and quantity: the smaller, the more uneven",
+        description="of all but iid and shards: the smaller, the more uneven",
     )
     per_peer: int = Field(default=2, ge=1, description="of shards: how many each peer gets")
     min_samples: int = Field(default=10, ge=1, description="the fewest records of a peer")
@@ -45,6 +45,8 @@ class PartitionRule(BaseModel):
             return dirichlet(labels, peers, alpha=self.alpha, rng=rng, min_samples=least)
         if self.kind == "shards":
             return shards(labels, peers, per_peer=self.per_peer, rng=rng, min_samples=least)
+        if self.kind == "draws":
+            return draws(labels, peers, alpha=self.alpha, rng=rng, samples=least)
         return quantity(labels, peers, alpha=self.alpha, rng=rng, min_samples=least)
 
 
@@ -90,6 +92,29 @@ def quantity(
     _check(len(labels), peers, min_samples)
     order = rng.permutation(len(labels))
     return _levelled(_cut(order, _proportions(alpha, peers, rng)), rng, min_samples)
+
+
+def draws(
+    labels: Labels, peers: int, *, alpha: float, rng: np.random.Generator, samples: int
+) -> Shares:
+    """Each peer draws ``samples`` records from all of them, in its own proportions of the classes.
+
+    The proportions are a draw from a symmetric Dirichlet(alpha) for each peer. A peer may draw
+    a record twice, and several peers the same: so thousands of peers can be simulated with the
+    records of a few.
+    """
+    _check(len(labels), peers, 0)
+    classes, counts = np.unique(labels, return_counts=True)
+    by_class = np.argsort(labels, kind="stable")
+    first = np.cumsum(counts) - counts
+    heaps = rng.standard_gamma(alpha, size=(peers, len(classes)))
+    heaps[heaps.sum(axis=1) == 0, 0] = 1.0  # every gamma variate fell to 0
+    shares = []
+    for heap in np.cumsum(heaps, axis=1):
+        drawn = np.searchsorted(heap, rng.random(samples) * heap[-1], side="right")
+        places = first[drawn] + (rng.random(samples) * counts[drawn]).astype(np.int64)
+        shares.append(np.sort(by_class[places]))
+    return shares
 
 
 _NONE = np.zeros(0, dtype=np.int64)

@@ -51,6 +51,29 @@ class ConsensusMeasured(Event):
     peers: int
 
 
-_OF_ENGINES: tuple[type[Event], ...] = (RunStarted, RunFinished, FaultMade, ConsensusMeasured)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundDone(Event):
+    """An engine that works on all peers at once has done a round.
+
+    ``peers`` have mixed in it, ``missing`` neighbours short. ``accuracy_mean`` and ``accuracy_min``
+    are over those whose models were tested, None when none was.
+    """
+
+    round: int
+    peers: int
+    missing: int
+    bytes_sent: int
+    messages_sent: int
+    accuracy_mean: float | None
+    accuracy_min: float | None
+
+
+_OF_ENGINES: tuple[type[Event], ...] = (
+    RunStarted,
+    RunFinished,
+    FaultMade,
+    ConsensusMeasured,
+    RoundDone,
+)
 
 ALL_KINDS: dict[str, type[Event]] = {**KINDS, **{cls.kind: cls for cls in _OF_ENGINES}}

@@ -136,11 +136,9 @@ def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool)
     outcome = "failed"
     try:
         if scenario.engine == "array":
-            from .engines.array.chronicle import LineChronicle
-            from .engines.array.engine import ArrayRun
+            from .engines.array.start import begin
 
-            world = World(scenario)
-            run = ArrayRun(world, LineChronicle(world, note))
+            run = begin(World(scenario), folder, note)
             clock = lambda: run.now
             outcome = run.run()
         elif simulated:

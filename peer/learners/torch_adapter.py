@@ -150,14 +150,14 @@ class TorchLearner(TorchModel):
     def train(
         self,
         model: FloatVector,
-        momentum: FloatVector,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
         session: Session,
     ) -> FloatVector:
         """The model after one round of local steps, float32 (P,); see ``Learner.train``."""
-        return descend(self, self.samples, model, momentum, beta=beta, plan=plan, session=session)
+        return descend(self, self.samples, model, drift, beta=beta, plan=plan, session=session)
 
     def mean_gradient(self, model: FloatVector, rows: Rows) -> FloatVector:
         """The gradient of the loss over ``rows``, float32 (P,).

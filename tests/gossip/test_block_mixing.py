@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.gossip.block_mixing import block_of, block_pull, column_blocks, hearing, padded
+from tidings.gossip.block_mixing import block_of, block_pull, hearing, padded
 from tidings.gossip.grid import from_grid
 from tidings.gossip.mixing import plain_pull
 
@@ -16,13 +16,13 @@ BITS = 20
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 12),
     p=st.integers(1, 40),
-    block_bytes=st.integers(1, 3000),
+    width=st.integers(1, 40),
     some=st.booleans(),
     alike=st.booleans(),
     reach=st.sampled_from([1.0, 2.0**10]),
 )
 def test_blocks_have_the_bits_of_the_single_step(
-    seed: int, n: int, p: int, block_bytes: int, some: bool, alike: bool, reach: float
+    seed: int, n: int, p: int, width: int, some: bool, alike: bool, reach: float
 ) -> None:
     draw = np.random.default_rng(seed)
     public = np.rint(draw.normal(size=(n, p)) * reach * 2**BITS).clip(-(2**30), 2**30)
@@ -43,8 +43,8 @@ def test_blocks_have_the_bits_of_the_single_step(
 
     heard = hearing(*padded(neighbours, weights), n, rows if some else None)
     blocks = [
-        block_pull(block_of(public, columns, BITS), heard)
-        for columns in column_blocks(slice(0, p), n, block_bytes)
+        block_pull(block_of(public[:, begin : begin + width], BITS), heard)
+        for begin in range(0, p, width)
     ]
 
     together = np.hstack(blocks)

@@ -17,6 +17,8 @@ from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.graph import Graph
 from tidings.scenarios.engines.array.recorded import tape_of_log
+from tidings.scenarios.engines.array.start import workers_of
+from tidings.scenarios.engines.array.workers import OneByOne, Workers
 from tidings.scenarios.engines.sim import Simulation
 from tidings.scenarios.run_log import LogLine
 from tidings.scenarios.scenario import Scenario
@@ -47,7 +49,13 @@ def simulated(world: World) -> tuple[Noted, np.ndarray]:
     return noted, np.array([node.state.own.copy for node in simulation.nodes])
 
 
-def arrayed(world: World, tape_of: Noted | None = None) -> tuple[Noted, np.ndarray]:
+def one_by_one(world: World) -> Workers:
+    return OneByOne([citizen.trainer for citizen in world.citizens])
+
+
+def arrayed(
+    world: World, tape_of: Noted | None = None, workers: Workers | None = None
+) -> tuple[Noted, np.ndarray]:
     noted = Noted()
     rules = world.scenario.rules
     tape = None
@@ -55,9 +63,9 @@ def arrayed(world: World, tape_of: Noted | None = None) -> tuple[Noted, np.ndarr
         samples = [citizen.trainer.learner.samples for citizen in world.citizens]
         by_samples = samples if rules.weighting == "samples" else None
         tape = tape_of_log(tape_of, Graph(Topology(rules.topology), by_samples))
-    run = ArrayRun(world, LineChronicle(world, noted.sink), tape=tape)
+    run = ArrayRun(world, LineChronicle(world, noted.sink), workers or one_by_one(world), tape)
     assert run.run() == "finished"
-    return noted, run.arrays.public[: world.scenario.peers]
+    return noted, run.arrays.copies(np.arange(world.scenario.peers))
 
 
 def assert_same(scenario: Scenario) -> None:
@@ -99,6 +107,15 @@ SCENARIOS = {
     "crashes": ["rules.topology.kind=ring", "rules.compression=top-k", CRASHES],
     "crashes sgd": ["rules.topology.kind=one-peer-exponential", "rules.optimiser=sgd", CRASHES],
     "cut": ['rules.topology={kind="random-regular", degree=4}', "rules.compression=none", CUT],
+    "tracking": [
+        "rules.topology.kind=ring",
+        "rules.optimiser=k-gt",
+        "rules.compression=top-k",
+        "rules.mixing=feedback",
+    ],
+    "tracking with crashes": ["rules.topology.kind=ring", "rules.optimiser=k-gt", CRASHES],
+    "beer": ["rules.topology.kind=complete", "rules.optimiser=beer", "rules.mixing=feedback", CUT],
+    "outer momentum": ["rules.topology.kind=exponential", "rules.optimiser=outer-momentum", LOSSY],
     "asynchronous": ["rules.topology.kind=exponential", "rules.pace=asynchronous", LOSSY],
 }
 
@@ -125,7 +142,8 @@ def test_the_faults_of_these_scenarios_are_felt() -> None:
 def test_the_same_training_gives_the_same_accuracy(name: str) -> None:
     scenario = small("peers=8", "rules.rounds=10", "rules.deadline_s=0.4", *SCENARIOS[name])
     one, expected = simulated(World(scenario))
-    other, copies = arrayed(World(scenario), one)
+    world = World(scenario)
+    other, copies = arrayed(world, one, workers_of(world))
     assert copies.tobytes() == expected.tobytes()
     accuracy = {at: event.accuracy for at, event in one.of(Evaluated).items()}
     assert {at: event.accuracy for at, event in other.of(Evaluated).items()} == pytest.approx(
@@ -159,7 +177,7 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
             f"rules.topology={graph}",
             f"rules.compression={choose('none', 'int8', 'int4', 'top-k')}",
             f"rules.mixing={choose('restart', 'feedback')}",
-            f"rules.optimiser={choose('qg-dsgdm', 'sgd')}",
+            f"rules.optimiser={choose('qg-dsgdm', 'sgd', 'k-gt', 'beer', 'outer-momentum')}",
             f"rules.weighting={'uniform' if directed else choose('uniform', 'samples')}",
             f"rules.pace={choose('synchronous', 'asynchronous')}",
             f"seed={draw.draw(st.integers(0, 99))}",

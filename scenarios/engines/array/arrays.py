@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ....gossip.grid import FloatVector, GridVector, from_grid
+from ....gossip.algorithms.chosen import algorithm_of
+from ....gossip.grid import GridVector, from_grid
 from ....gossip.rules import Rules
+from .tiles import WIDTH, Tiles, tiles_of
 
-Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray[np.generic]]
+Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]
 
 
 @dataclass(slots=True, kw_only=True)
 class Arrays:
     """The state of N nodes with P parameters.
 
-    ``models`` (N, P) are the private models that the next round begins from. ``public`` (N + S, P)
-    are the public copies, then S spare rows for older copies that somebody still has to mix with.
-    ``momentum`` (N, P) is there for quasi-global momentum, ``base`` (N, P) for feedback mixing,
-    else both have no rows. ``gamma``, ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,)
-    are the step size of mixing, the round and number of the last entry, how often each node has
-    trained, and whether its last release came from training.
+    Matrices are in tiles (tiles.py). ``models`` (N, P) are the private models that the next round
+    begins from. ``public`` (N + S, V, P) are the public copies of V vectors, then S spare rows for
+    older copies that somebody still has to mix with. ``remembered`` (N, M, P) is the memory of the
+    gossip rule, ``base`` (N, V, P) is there for feedback mixing. ``gamma`` (N, V) are the step
+    sizes of mixing; ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,) the round and
+    number of the last entry, how often each node has trained, and whether its last release came
+    from training.
     """
 
-    models: FloatVector
-    public: GridVector
-    momentum: FloatVector
-    base: FloatVector
+    models: Tiles[np.float32]
+    public: Tiles[np.int32]
+    remembered: Tiles[np.float32]
+    base: Tiles[np.float32]
     gamma: NDArray[np.float64]
     rounds: NDArray[np.int64]
     sequences: NDArray[np.int64]
@@ -47,28 +51,43 @@ class Arrays:
     ) -> Arrays:
         """All nodes of a network at the initial model ``genesis`` (P,); ``spare`` is S."""
         arrays = cls.allocated(genesis.size, rules, spare=spare, allocate=allocate)
-        arrays.models[:] = from_grid(genesis, rules.grid_bits)
-        arrays.public[: rules.topology.nodes] = genesis
+        arrays.models.fill(from_grid(genesis, rules.grid_bits), len(arrays.models))
+        arrays.public.fill(genesis, len(arrays.models))
         arrays.gamma[:] = 1.0
         return arrays
 
     @classmethod
     def allocated(cls, parameters: int, rules: Rules, *, spare: int, allocate: Allocate) -> Arrays:
-        """Arrays for the nodes of a network, with whatever ``allocate(shape, dtype)`` gives."""
-        n = rules.topology.nodes
-        shapes: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
-            "models": ((n, parameters), np.float32),
-            "public": ((n + spare, parameters), np.int32),
-            "momentum": ((n if rules.optimiser == "qg-dsgdm" else 0, parameters), np.float32),
-            "base": ((n if rules.mixing == "feedback" else 0, parameters), np.float32),
-            "gamma": ((n,), np.float64),
-            "rounds": ((n,), np.int64),
-            "sequences": ((n,), np.int64),
-            "sessions": ((n,), np.int64),
-            "trained": ((n,), np.bool_),
-        }
-        return cls(**{name: allocate(*shape) for name, shape in shapes.items()})  # type: ignore[arg-type]
+        """Arrays for the nodes of a network, over whatever ``allocate(shape, dtype)`` gives."""
+        n, algorithm = rules.topology.nodes, algorithm_of(rules)
 
-    def named(self) -> dict[str, NDArray[np.generic]]:
-        """Each array by its name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        def matrix(rows: int, dtype: DTypeLike, vectors: int = 1) -> Tiles[Any]:
+            shape = (vectors * tiles_of(parameters), rows, WIDTH)
+            return Tiles(allocate(shape, dtype), parameters, vectors)
+
+        def vector(dtype: DTypeLike) -> NDArray[Any]:
+            return allocate((n,), dtype)
+
+        return cls(
+            models=matrix(n, np.float32),
+            public=matrix(n + spare, np.int32, algorithm.vectors),
+            remembered=matrix(n, np.float32, algorithm.slots),
+            base=matrix(n if rules.mixing == "feedback" else 0, np.float32, algorithm.vectors),
+            gamma=allocate((n, algorithm.vectors), np.float64),
+            rounds=vector(np.int64),
+            sequences=vector(np.int64),
+            sessions=vector(np.int64),
+            trained=vector(np.bool_),
+        )
+
+    def copies(self, nodes: NDArray[np.int64]) -> GridVector:
+        """The public copies of some nodes (n,) as their feeds have them, int32 (n, V P)."""
+        return self.public.whole_rows(nodes).reshape(len(nodes), -1)
+
+    def memory(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays behind all of it, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.memory if isinstance(value, Tiles) else value
+            for name, value in values.items()
+        }

@@ -34,8 +34,9 @@ from ....gossip.events import (
 )
 from ....gossip.grid import FloatVector, GridVector, state_hash
 from ....gossip.sketch import sketch
+from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .graph import Weights
+from .graph import Graph, Weights
 from .rounds import Publication
 from .tape import Nodes, Skip, Times
 from .workers import Scores
@@ -70,17 +71,23 @@ class Posted:
 
 
 class Chronicle(Protocol):
-    """Takes down what happens."""
+    """Takes down what happens.
+
+    ``sees_vectors`` says whether it looks at copies and models; where it does not, they need not
+    be gathered and may be None.
+    """
+
+    sees_vectors: bool
 
     def began(self, parameters: int) -> None:
         """All peers start."""
         ...
 
-    def skipped(self, skip: Skip) -> None:
-        """A peer will have come back and joined the round of its neighbours."""
+    def skipped(self, skips: Sequence[Skip]) -> None:
+        """Peers will have come back and joined the rounds of their neighbours."""
         ...
 
-    def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
+    def published(self, done: Publication, copies: GridVector | None) -> None:
         """Peers released and published; ``copies`` (n, P) are their new public copies."""
         ...
 
@@ -88,16 +95,22 @@ class Chronicle(Protocol):
         """Frames went out."""
         ...
 
-    def mixed(self, done: Mixture, models: FloatVector) -> None:
-        """Peers mixed; ``models`` (N, P) are those of all."""
+    def mixed(self, done: Mixture, models: FloatVector | None) -> None:
+        """Peers mixed; ``models`` (B, P) are what came of it."""
         ...
 
     def evaluated(self, nodes: Nodes, rounds: Nodes, times: Times, scores: Scores) -> None:
         """Models were tested."""
         ...
 
-    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, public: GridVector) -> None:
-        """Peers have done all rounds; ``public`` (N, P) are the copies of all."""
+    def finished(
+        self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector | None
+    ) -> None:
+        """Peers have done all rounds; ``copies`` (n, P) are their public copies."""
+        ...
+
+    def told(self, time: float, event: RoundDone | ConsensusMeasured) -> None:
+        """The engine has something to say about all peers."""
         ...
 
     def settle(self, until: float) -> None:
@@ -111,6 +124,8 @@ class Chronicle(Protocol):
 
 class LineChronicle:
     """Hands single events to a sink, in the order of their times."""
+
+    sees_vectors = True
 
     def __init__(self, world: World, sink: Sink) -> None:
         self._sink = sink
@@ -135,13 +150,15 @@ class LineChronicle:
             )
             self._note(0.0, node, event)
 
-    def skipped(self, skip: Skip) -> None:
+    def skipped(self, skips: Sequence[Skip]) -> None:
         """See ``Chronicle``."""
-        event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
-        self._note(skip.time, skip.node, event)
+        for skip in skips:
+            event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
+            self._note(skip.time, skip.node, event)
 
-    def published(self, done: Publication, sequences: Nodes, copies: GridVector) -> None:
+    def published(self, done: Publication, copies: GridVector | None) -> None:
         """See ``Chronicle``."""
+        assert copies is not None
         for i, node in enumerate(done.nodes.tolist()):
             time, round = float(done.times[i]), int(done.rounds[i])
             release = done.trained.released[i]
@@ -153,7 +170,7 @@ class LineChronicle:
                     time, node, BudgetSpent(round=round, epsilon=epsilon, delta=delta, why=why)
                 )
             self._note(time, node, release)
-            sequence, state = int(sequences[i]), state_hash(copies[i]).hex()
+            sequence, state = int(done.sequences[i]), state_hash(copies[i]).hex()
             self._states[node, sequence] = state
             self._states.pop((node, sequence - 2), None)
             event = Published(
@@ -192,15 +209,16 @@ class LineChronicle:
             )
             self._note(time, to, received)
 
-    def mixed(self, done: Mixture, models: FloatVector) -> None:
+    def mixed(self, done: Mixture, models: FloatVector | None) -> None:
         """See ``Chronicle``."""
+        assert models is not None
         for i, node in enumerate(done.nodes.tolist()):
             places = range(done.neighbours.shape[1])
             there = [k for k in places if done.versions[i, k] != NOBODY]
             late = [k for k in places if k not in there and done.neighbours[i, k] != NOBODY]
             names = {k: self._ids[done.neighbours[i, k]] for k in (*there, *late)}
             round = int(done.rounds[i])
-            seen = sketch(models[node], self._network_id).tolist()
+            seen = sketch(models[i], self._network_id).tolist()
             event = Mixed(
                 round=round,
                 neighbours={names[k]: float(done.weights[i, k]) for k in there},
@@ -228,11 +246,18 @@ class LineChronicle:
             )
             self._note(time, node, event)
 
-    def finished(self, nodes: Nodes, rounds: Nodes, times: Times, public: GridVector) -> None:
+    def finished(
+        self, nodes: Nodes, rounds: Nodes, times: Times, copies: GridVector | None
+    ) -> None:
         """See ``Chronicle``."""
-        for node, round, time in zip(nodes.tolist(), rounds.tolist(), times.tolist(), strict=True):
-            state = state_hash(public[node]).hex()
+        assert copies is not None
+        rows = zip(nodes.tolist(), rounds.tolist(), times.tolist(), copies, strict=True)
+        for node, round, time, copy in rows:
+            state = state_hash(copy).hex()
             self._note(time, node, PeerFinished(round=round, state=state))
+
+    def told(self, time: float, event: RoundDone | ConsensusMeasured) -> None:
+        """Nothing that the peers' own events do not tell."""
 
     def settle(self, until: float) -> None:
         """See ``Chronicle``."""
@@ -248,15 +273,17 @@ class LineChronicle:
         heapq.heappush(self._waiting, (time, next(self._order), node, event))
 
 
-def posted_to(
-    nodes: Nodes, hearers: Sequence[Sequence[int]], sizes: Nodes, sequences: Nodes, times: Times
-) -> Posted:
-    """The frames of ``nodes`` (n,) to those that hear each, one size for all of a node's."""
-    counts = np.array([len(each) for each in hearers], dtype=np.int64)
+def posted(done: Publication, sizes: NDArray[np.int64], graph: Graph) -> Posted:
+    """The frames of a publication, ``sizes`` (n,) large: one to each that hears its author."""
+    if done.heard_by is None:
+        counts, to = graph.hearers(done.nodes, done.rounds)
+    else:
+        counts = np.array([len(each) for each in done.heard_by], dtype=np.int64)
+        to = np.array([node for each in done.heard_by for node in each], dtype=np.int64)
     return Posted(
-        senders=np.repeat(nodes, counts),
-        to=np.array([to for each in hearers for to in each], dtype=np.int64),
+        senders=np.repeat(done.nodes, counts),
+        to=to,
         sizes=np.repeat(sizes, counts),
-        sequences=np.repeat(sequences, counts),
-        times=np.repeat(times, counts),
+        sequences=np.repeat(done.sequences, counts),
+        times=np.repeat(done.times, counts),
     )

@@ -27,6 +27,7 @@ class Graph:
         self.nodes = topology.nodes
         self._samples = None if samples is None else [max(1, count) for count in samples]
         self._row = lru_cache(maxsize=KEPT_ROUNDS)(self._made)
+        self._heard_by = lru_cache(maxsize=KEPT_ROUNDS)(self._heard_by_made)
 
     def neighbours(self, round: int) -> Sources:
         """Whom each node hears in ``round``: (N, K), in rising order, then NOBODY."""
@@ -36,10 +37,34 @@ class Graph:
         """How much each neighbour counts in ``round``: float64 (N, K), 0 where there is none."""
         return self._row(round % self.topology.period)[1]
 
-    def hearers(self, round: int) -> NDArray[np.int64]:
-        """By how many each node is heard in ``round``: (N,)."""
+    def hearers(
+        self, nodes: NDArray[np.int64], rounds: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """By how many ``nodes`` (n,) are heard, each in its round, (n,); and who these are."""
+        distinct = np.unique(rounds).tolist()
+        tables = {r: self._heard_by(r % self.topology.period) for r in distinct}
+        counts = np.zeros(len(nodes), dtype=np.int64)
+        for r, (first, _) in tables.items():
+            here = nodes[rounds == r]
+            counts[rounds == r] = first[here + 1] - first[here]
+        begins = np.cumsum(counts) - counts
+        found = np.empty(int(counts.sum()), dtype=np.int64)
+        for r, (first, hearers) in tables.items():
+            here = np.flatnonzero(rounds == r)
+            each = counts[here]
+            inside = np.arange(int(each.sum())) - np.repeat(np.cumsum(each) - each, each)
+            found[np.repeat(begins[here], each) + inside] = hearers[
+                np.repeat(first[nodes[here]], each) + inside
+            ]
+        return counts, found
+
+    def _heard_by_made(self, round: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Who hears each node: those of node i are at first[i] to first[i + 1] of the second."""
         sources = self.neighbours(round)
-        return np.bincount(sources[sources != NOBODY], minlength=self.nodes)
+        hearer, place = np.nonzero(sources != NOBODY)
+        heard = sources[hearer, place]
+        first = np.concatenate([[0], np.cumsum(np.bincount(heard, minlength=self.nodes))])
+        return first, hearer[np.argsort(heard, kind="stable")]
 
     def at(self, nodes: NDArray[np.int64], rounds: NDArray[np.int64]) -> tuple[Sources, Weights]:
         """Neighbours and weights (M, K) of some ``nodes`` (M,), each in a round of its own."""

@@ -9,25 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....gossip import integers
-from ....gossip.block_mixing import Hearing, block_of, block_pull, column_blocks, hearing
+from ....gossip.algorithms.base import Algorithm
+from ....gossip.algorithms.chosen import algorithm_of
+from ....gossip.block_mixing import Hearing, block_of, block_pull, hearing
+from ....gossip.grid import FloatVector
 from ....gossip.mixing import gamma_of
-from ....gossip.momentum import quasi_global
-from ....gossip.publishing import next_step
+from ....gossip.publishing import Step, next_step
 from ....gossip.rules import Rules
 from .arrays import Arrays
 from .graph import Weights
+from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
-from .workers import Trained, Workers
+from .tiles import tiles_of
+from .workers import Trained, Workers, joined
 
-CHUNK_NODES = 64  # rows that are trained and published together
+TRAINED_VALUES = 2**20  # parameters of the nodes that are trained together
+STEP_VALUES = 2**16  # parameters that are clipped, put on the grid and compressed together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """What ``nodes`` (n,) have published, for whom (see ``Wave``), and how their training went.
 
-    ``sizes`` (n,) are the encoded sizes of the deltas in bytes, ``captured`` (n,) the shares of the
-    deltas that these carry.
+    ``sequences`` (n,) are the numbers of their entries, ``sizes`` (n,) the encoded sizes of the
+    deltas in bytes, ``captured`` (n,) the shares of the deltas that these carry.
     """
 
     nodes: Nodes
@@ -35,43 +40,87 @@ class Publication:
     times: NDArray[np.float64]
     heard_by: Sequence[Sequence[int]] | None
     trained: Trained
+    sequences: Nodes
     sizes: NDArray[np.int64]
     captured: NDArray[np.float64]
 
 
-def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Iterator[Publication]:
-    """Let the nodes of a wave train and publish, chunk by chunk."""
-    if len(wave.keep):
-        arrays.public[wave.keep_in] = arrays.public[wave.keep]
-    for start in range(0, len(wave.publish), CHUNK_NODES):
-        yield _publish(arrays, rules, workers, wave, slice(start, start + CHUNK_NODES))
-
-
-def _publish(
-    arrays: Arrays, rules: Rules, workers: Workers, wave: Wave, chunk: slice
+def publish(
+    arrays: Arrays, rules: Rules, workers: Workers, wave: Wave, step_size: float
 ) -> Publication:
-    nodes, rounds = wave.publish[chunk], wave.publish_rounds[chunk]
-    models = arrays.models[nodes]
-    momentum = arrays.momentum[nodes] if len(arrays.momentum) else None
-    trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, momentum)
-    step = next_step(models, arrays.public[nodes], rules)
-    arrays.public[nodes] = step.copy
-    if len(arrays.base):
-        arrays.base[nodes] = step.z
-    arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
-    arrays.trained[nodes] = trained.trained
-    arrays.sessions[nodes] += trained.trained
+    """Let the nodes of a wave train and publish."""
+    rule = algorithm_of(rules)
+    if len(wave.keep):
+        arrays.public.memory[:, wave.keep_in] = arrays.public.memory[:, wave.keep]
+    nodes = wave.publish
+    sizes = np.empty(len(nodes), dtype=np.int64)
+    captured = np.empty(len(nodes))
+    trained = []
+    together = max(1, TRAINED_VALUES // arrays.models.columns)
+    for start in range(0, len(nodes), together):
+        chunk = slice(start, min(start + together, len(nodes)))
+        models, outcome = _train(arrays, rule, workers, nodes[chunk], wave.publish_rounds[chunk])
+        trained.append(outcome)
+        for rows in pieces(chunk, max(1, STEP_VALUES // arrays.models.columns)):
+            some = slice(rows.start - start, rows.stop - start)
+            step = _take_step(arrays, rules, rule, nodes[rows], models[some], step_size)
+            sizes[rows] = [len(integers.encode(row.reshape(-1))) for row in step.change]
+            captured[rows] = step.captured[:, 0]
+    arrays.rounds[nodes] = wave.publish_rounds
     arrays.sequences[nodes] += 1
-    arrays.rounds[nodes] = rounds
     return Publication(
         nodes=nodes,
-        rounds=rounds,
-        times=wave.publish_times[chunk],
-        heard_by=None if wave.heard_by is None else wave.heard_by[chunk],
-        trained=trained,
-        sizes=np.array([len(integers.encode(row)) for row in step.change], dtype=np.int64),
-        captured=step.captured,
+        rounds=wave.publish_rounds,
+        times=wave.publish_times,
+        heard_by=wave.heard_by,
+        trained=joined(trained),
+        sequences=arrays.sequences[nodes],
+        sizes=sizes,
+        captured=captured,
     )
+
+
+def _train(
+    arrays: Arrays, rule: Algorithm, workers: Workers, nodes: Nodes, rounds: Nodes
+) -> tuple[FloatVector, Trained]:
+    """The releases (n, P) of some nodes, and what else came of their training."""
+    models = arrays.models.rows(nodes)
+    drift = rule.drift(arrays.remembered.whole_rows(nodes))
+    trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, drift, rule.beta)
+    arrays.trained[nodes] = trained.trained
+    arrays.sessions[nodes] += trained.began
+    return models, trained
+
+
+def _take_step(
+    arrays: Arrays,
+    rules: Rules,
+    rule: Algorithm,
+    nodes: Nodes,
+    releases: FloatVector,
+    step_size: float,
+) -> Step:
+    """Bring the public copies of some nodes to what their ``releases`` (n, P) come to."""
+    vectors, remembered = rule.outgoing(
+        arrays.models.rows(nodes),
+        releases,
+        arrays.remembered.whole_rows(nodes),
+        step_size,
+        arrays.trained[nodes],
+    )
+    arrays.remembered.put(nodes, remembered)
+    step = next_step(vectors, arrays.public.whole_rows(nodes), rules)
+    arrays.public.put(nodes, step.copy)
+    if len(arrays.base):
+        arrays.base.put(nodes, step.z)
+    arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
+    return step
+
+
+def pieces(whole: slice, length: int) -> Iterator[slice]:
+    """Cut a slice into pieces of at most ``length``."""
+    for start in range(whole.start, whole.stop, length):
+        yield slice(start, min(start + length, whole.stop))
 
 
 def mix(
@@ -80,49 +129,63 @@ def mix(
     wave: Wave,
     weights: Weights,
     step_size: float,
-    columns: slice | None = None,
+    tiles: range | None = None,
 ) -> None:
     """Let the nodes of a wave mix; ``weights`` (B, K) are those of the sources that it names.
 
-    ``columns`` are the parameters to work on, all of them unless given.
+    ``tiles`` are those to work on, all of them unless given.
     """
     if not len(wave.mix):
         return
-    copies = len(arrays.public)
     everyone = np.array_equal(wave.mix, np.arange(len(arrays.models)))
-    heard = hearing(
-        wave.sources, weights.astype(np.float32), copies, None if everyone else wave.mix
-    )
-    gamma = arrays.gamma[wave.mix].astype(np.float32)[:, None]
-    train = np.flatnonzero(arrays.trained[wave.mix])
-    whole = slice(0, arrays.models.shape[1]) if columns is None else columns
-    for block in column_blocks(whole, copies):
-        _mix_block(arrays, rules, wave.mix, heard, gamma, train, step_size, block)
+    rows = None if everyone else wave.mix
+    heard = hearing(wave.sources, weights.astype(np.float32), len(arrays.public), rows)
+    gamma = arrays.gamma[wave.mix].astype(np.float32)[..., None]
+    trained = arrays.trained[wave.mix]
+    rule = algorithm_of(rules)
+    whole = range(tiles_of(arrays.models.columns))
+    for tile in whole if tiles is None else tiles:
+        base, mixed = _mixed(arrays, rules, heard, gamma, tile)
+        _settle(arrays, rule, heard.rows, base, mixed, trained, step_size, tile)
 
 
-def _mix_block(
+def _mixed(
+    arrays: Arrays, rules: Rules, heard: Hearing, gamma: NDArray[np.float32], tile: int
+) -> tuple[FloatVector, FloatVector]:
+    """What was published and what mixing makes of it, (B, V, 64) each, in the columns of a tile."""
+    who = slice(0, len(arrays.models)) if heard.rows is None else heard.rows
+    bases, mixtures = [], []
+    for vector, columns in enumerate(arrays.public.columns_of(tile)):
+        block = block_of(columns, rules.grid_bits)
+        mixed = block_pull(block, heard, fast_row_sums)
+        base = block[who]
+        if len(arrays.base):
+            base = arrays.base.columns_of(tile)[vector][who]
+            mixed *= gamma[:, vector]  # where mixing restarts, it is 1
+        mixed += base
+        bases.append(base)
+        mixtures.append(mixed)
+    if len(mixtures) == 1:
+        return bases[0][:, None], mixtures[0][:, None]
+    return np.stack(bases, axis=1), np.stack(mixtures, axis=1)
+
+
+def _settle(
     arrays: Arrays,
-    rules: Rules,
-    nodes: Nodes,
-    heard: Hearing,
-    gamma: NDArray[np.float32],
-    trained: Nodes,
+    rule: Algorithm,
+    rows: Nodes | None,
+    base: FloatVector,
+    mixed: FloatVector,
+    trained: NDArray[np.bool_],
     step_size: float,
-    columns: slice,
+    tile: int,
 ) -> None:
-    rows: Nodes | slice = nodes if heard.rows is not None else slice(0, len(nodes))
-    block = block_of(arrays.public, columns, rules.grid_bits)
-    mixed = block_pull(block, heard)
-    mixed *= gamma
-    mixed += arrays.base[rows, columns] if len(arrays.base) else block[rows]
-    if len(arrays.momentum):
-        who = rows if len(trained) == len(nodes) else nodes[trained]
-        arrays.momentum[who, columns] = quasi_global(
-            arrays.momentum[who, columns],
-            arrays.models[who, columns],
-            mixed if len(trained) == len(nodes) else mixed[trained],
-            step_size,
-            1,
-            rules.momentum,
-        )
-    arrays.models[rows, columns] = mixed
+    """Take up the mixtures (B, V, 64), as the gossip rule has it."""
+    who = slice(None) if rows is None else rows
+    models = arrays.models.memory[tile]
+    remembered = arrays.remembered.columns_of(tile)
+    before = np.swapaxes(remembered[:, who], 0, 1)
+    settled, memory = rule.settle(models[who], base, mixed, before, step_size, trained)
+    models[who] = settled
+    for slot in range(rule.slots):
+        remembered[slot, who] = memory[:, slot]

@@ -21,12 +21,30 @@ from .tape import Nodes
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What came of training n nodes: which of them ``trained`` (n,), what their logs tell of the
-    release, and in words why some of them, by position, were stopped.
+    release, and in words why some of them, by position, were stopped. ``began`` (n,) says who began
+    a session, whatever came of it.
     """
 
     trained: NDArray[np.bool_]
+    began: NDArray[np.bool_]
     released: Sequence[Released]
     stopped: Mapping[int, str] = field(default_factory=dict)
+
+
+def joined(parts: Sequence[Trained]) -> Trained:
+    """What came of training several groups of nodes, one behind the other."""
+    released: list[Released] = []
+    stopped: dict[int, str] = {}
+    for part in parts:
+        stopped |= {len(released) + i: why for i, why in part.stopped.items()}
+        released += part.released
+    none = [np.zeros(0, dtype=np.bool_)]
+    return Trained(
+        trained=np.concatenate([part.trained for part in parts] or none),
+        began=np.concatenate([part.began for part in parts] or none),
+        released=released,
+        stopped=stopped,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +70,14 @@ class Workers(Protocol):
         rounds: Nodes,
         sessions: Nodes,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
+        beta: float,
     ) -> Trained:
         """Turn ``models`` (n, P) into releases, in place, each by the data of its node.
 
         ``rounds`` and ``sessions`` (n,) say which round it is for each node, and how often it has
-        trained before. ``momentum`` (n, P) is left alone. Where training is not allowed, or
-        diverges, the model stays as it was: it is made of released things.
+        trained before; ``drift`` (n, P), times ``beta``, is added to each gradient. Where training
+        is not allowed, or diverges, the model stays as it was: it is made of released things.
         """
         ...
 
@@ -84,14 +103,15 @@ class OneByOne:
         rounds: Nodes,
         sessions: Nodes,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
+        beta: float,
     ) -> Trained:
         """Train one node after the other; see ``Workers.train``."""
         trained = np.empty(len(nodes), dtype=np.bool_)
         events, stopped = [], {}
         for i, (node, round) in enumerate(zip(nodes.tolist(), rounds.tolist(), strict=True)):
-            buffer = np.zeros_like(models[i]) if momentum is None else momentum[i]
-            job = Train(round=round, model=models[i], momentum=buffer)
+            own = None if drift is None else drift[i]
+            job = Train(round=round, model=models[i], drift=own, beta=beta)
             answer = self._trainers[node].train(job)
             models[i] = answer.release.z
             trained[i] = answer.stopped is None
@@ -100,7 +120,7 @@ class OneByOne:
             events.append(replace(event, trust_model=TRUST_MODEL) if private else event)
             if answer.stopped is not None:
                 stopped[i] = answer.stopped
-        return Trained(trained=trained, released=events, stopped=stopped)
+        return Trained(trained=trained, began=trained, released=events, stopped=stopped)
 
     def evaluate(self, nodes: Nodes, models: FloatVector) -> Scores:
         """Test one model after the other."""
