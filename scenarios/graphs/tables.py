@@ -1,0 +1,113 @@
+"""Graphs as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..formats import MISSING, number, shown
+from .facts import GraphFacts, RoundFacts
+
+_WIDEST_LINKS = 60  # characters
+
+
+def print_facts(console: Console, facts: GraphFacts) -> None:
+    """One graph, a figure a line."""
+    table = Table(
+        title=Text(f"{facts.name}, {facts.nodes} nodes"), box=box.SIMPLE, show_header=False
+    )
+    table.title_justify = "left"
+    for label, value in _lines(facts):
+        table.add_row(label, value)
+    console.print(table)
+
+
+def print_comparison(
+    console: Console, nodes: int, graphs: Sequence[GraphFacts], missing: dict[str, str]
+) -> None:
+    """Several graphs of as many nodes, a graph a line; then those that there are not, and why."""
+    table = Table(title=Text(f"Graphs of {nodes} nodes"), box=box.SIMPLE)
+    table.title_justify = "left"
+    table.add_column("graph")
+    for header in ("hears", "links", "period", "spectral gap", "rounds", "messages"):
+        table.add_column(header, justify="right")
+    for facts in graphs:
+        table.add_row(
+            facts.name + (" (directed)" if facts.is_directed else ""),
+            _hears(facts),
+            str(facts.links_max),
+            str(facts.period),
+            number(facts.consensus.spectral_gap),
+            _rounds(facts),
+            MISSING if facts.messages is None else number(facts.messages),
+        )
+    console.print(table)
+    for name, why in missing.items():
+        console.print(Text(f"{name}: {why}"))
+    console.print(
+        Text(
+            "hears: other nodes a round, the mean in brackets; links: a peer keeps for all rounds; "
+            "rounds: until 1e-10 of any disagreement is left, * nothing; messages: a node sends "
+            "until then",
+            style="dim",
+        )
+    )
+
+
+def print_rounds(console: Console, rounds: Sequence[RoundFacts]) -> None:
+    """Round by round: how many messages, how much is not agreed upon, who hears whom."""
+    table = Table(title=Text("Round by round"), box=box.SIMPLE)
+    table.title_justify = "left"
+    for header in ("round", "messages", "left"):
+        table.add_column(header, justify="right")
+    table.add_column("links")
+    for one in rounds:
+        left = "0" if one.left <= 1e-14 else number(one.left)
+        messages = str(len(one.links.senders))
+        table.add_row(str(one.round), messages, left, shown(_links(one), limit=_WIDEST_LINKS))
+    console.print(table)
+
+
+def _lines(facts: GraphFacts) -> list[tuple[str, str]]:
+    consensus = facts.consensus
+    mean = "" if facts.period == 1 else ", mean a round"
+    lines = [
+        ("a node hears", _hears(facts) + " others a round"),
+        ("a peer keeps links with", f"{facts.links_max} others"),
+        ("rounds until it repeats", "always the same" if facts.period == 1 else str(facts.period)),
+        ("directed", "yes" if facts.is_directed else "no"),
+        ("keeps the average", "yes" if facts.keeps_average else "no, only in the mean over draws"),
+        ("spectral gap" + mean, number(consensus.spectral_gap)),
+        ("rounds to consensus", _rounds(facts, words=True)),
+    ]
+    if facts.messages is not None:
+        lines.append(("messages a node until then", number(facts.messages)))
+    return lines
+
+
+def _hears(facts: GraphFacts) -> str:
+    if facts.degree_mean == facts.degree_max:
+        return str(facts.degree_max)
+    return f"{facts.degree_max} ({number(facts.degree_mean)})"
+
+
+def _rounds(facts: GraphFacts, *, words: bool = False) -> str:
+    consensus = facts.consensus
+    if consensus.rounds is None:
+        return "never" if not facts.is_connected else "too many to tell"
+    about = "≈ " if consensus.is_estimate and not consensus.is_exact else ""
+    if not words:
+        return f"{about}{consensus.rounds}{'*' if consensus.is_exact else ''}"
+    end = ", exactly" if consensus.is_exact else " (1e-10 of any disagreement is left)"
+    return f"{about}{consensus.rounds}{end}"
+
+
+def _links(one: RoundFacts) -> str:
+    ends = zip(one.links.receivers.tolist(), one.links.senders.tolist(), strict=True)
+    if one.links.is_symmetric:
+        return " ".join(f"{a}-{b}" for a, b in ends if a < b)
+    return " ".join(f"{heard}>{hears}" for hears, heard in ends)
