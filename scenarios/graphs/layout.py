@@ -54,6 +54,6 @@ def _hypercube(n: int) -> Places:
     bits = (np.arange(n)[:, None] >> np.arange(digits)) & 1
     turn = math.pi * np.arange(digits) / digits
     # not all as far, or nodes of an odd number of digits would hide each other
-    length = 1.0 + 0.25 * np.arange(digits) / digits
+    length = 1.0 + 0.6 * np.arange(digits) / digits
     moved: Places = bits @ (np.column_stack([np.cos(turn), np.sin(turn)]) * length[:, None])
     return moved

@@ -17,10 +17,8 @@ _WIDEST_LINKS = 60  # characters
 
 def print_facts(console: Console, facts: GraphFacts) -> None:
     """One graph, a figure a line."""
-    table = Table(
-        title=Text(f"{facts.name}, {facts.nodes} nodes"), box=box.SIMPLE, show_header=False
-    )
-    table.title_justify = "left"
+    table = _table(f"{facts.name}, {facts.nodes} nodes")
+    table.show_header = False
     for label, value in _lines(facts):
         table.add_row(label, value)
     console.print(table)
@@ -30,29 +28,28 @@ def print_comparison(
     console: Console, nodes: int, graphs: Sequence[GraphFacts], missing: dict[str, str]
 ) -> None:
     """Several graphs of as many nodes, a graph a line; then those that there are not, and why."""
-    table = Table(title=Text(f"Graphs of {nodes} nodes"), box=box.SIMPLE)
-    table.title_justify = "left"
-    table.add_column("graph")
-    for header in ("hears", "links", "period", "spectral gap", "rounds", "messages"):
-        table.add_column(header, justify="right")
+    table = _table(f"Graphs of {nodes} nodes")
+    table.add_column("graph", no_wrap=True)
+    for header in ("hears", "links", "period", "gap", "rounds", "messages"):
+        table.add_column(header, justify="right", no_wrap=True)
     for facts in graphs:
         table.add_row(
-            facts.name + (" (directed)" if facts.is_directed else ""),
-            _hears(facts),
+            facts.name + (" →" if facts.is_directed else ""),
+            str(facts.degree_max),
             str(facts.links_max),
             str(facts.period),
-            number(facts.consensus.spectral_gap),
+            f"{facts.consensus.spectral_gap:.3g}",
             _rounds(facts),
-            MISSING if facts.messages is None else number(facts.messages),
+            _messages(facts),
         )
     console.print(table)
     for name, why in missing.items():
-        console.print(Text(f"{name}: {why}"))
+        console.print(Text(f"no {name}: {why}"))
     console.print(
         Text(
-            "hears: other nodes a round, the mean in brackets; links: a peer keeps for all rounds; "
-            "rounds: until 1e-10 of any disagreement is left, * nothing; messages: a node sends "
-            "until then",
+            "hears: at most, in a round; links: a peer keeps; gap: the spectral gap; rounds: until "
+            "1e-10 of any disagreement is left, * nothing; messages: a node sends until then, in "
+            "the mean; →: directed",
             style="dim",
         )
     )
@@ -60,8 +57,7 @@ def print_comparison(
 
 def print_rounds(console: Console, rounds: Sequence[RoundFacts]) -> None:
     """Round by round: how many messages, how much is not agreed upon, who hears whom."""
-    table = Table(title=Text("Round by round"), box=box.SIMPLE)
-    table.title_justify = "left"
+    table = _table("Round by round")
     for header in ("round", "messages", "left"):
         table.add_column(header, justify="right")
     table.add_column("links")
@@ -70,6 +66,10 @@ def print_rounds(console: Console, rounds: Sequence[RoundFacts]) -> None:
         messages = str(len(one.links.senders))
         table.add_row(str(one.round), messages, left, shown(_links(one), limit=_WIDEST_LINKS))
     console.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=Text(title), title_justify="left", box=box.SIMPLE)
 
 
 def _lines(facts: GraphFacts) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ def _lines(facts: GraphFacts) -> list[tuple[str, str]]:
         ("rounds to consensus", _rounds(facts, words=True)),
     ]
     if facts.messages is not None:
-        lines.append(("messages a node until then", number(facts.messages)))
+        lines.append(("messages a node until then", _messages(facts)))
     return lines
 
 
@@ -104,6 +104,12 @@ def _rounds(facts: GraphFacts, *, words: bool = False) -> str:
         return f"{about}{consensus.rounds}{'*' if consensus.is_exact else ''}"
     end = ", exactly" if consensus.is_exact else " (1e-10 of any disagreement is left)"
     return f"{about}{consensus.rounds}{end}"
+
+
+def _messages(facts: GraphFacts) -> str:
+    if facts.messages is None:
+        return MISSING
+    return number(facts.messages) if facts.messages < 100 else f"{facts.messages:.0f}"
 
 
 def _links(one: RoundFacts) -> str:
