@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.text import Text
 
 from ...crypto.errors import ConfigError
@@ -77,7 +78,8 @@ def topology(
 def _compare(nodes: int, *, json: bool) -> None:
     graphs: list[GraphFacts] = []
     missing: dict[str, str] = {}
-    for name in _COMPARED:
+    console = Console(stderr=True, quiet=json)
+    for name in track(_COMPARED, "Graphs", console=console, transient=True):
         try:
             graphs.append(facts_of(rule_of(name, nodes)))
         except ConfigError as error:

@@ -42,7 +42,7 @@ def _panels(rule: TopologyRule, topology: Topology) -> Any:
     graph.add_edges_from(zip(every.receivers.tolist(), every.senders.tolist(), strict=True))
     places = places_of(rule, graph)
     panels = min(topology.period, MOST_PANELS)
-    columns = min(panels, 4)
+    columns = panels if panels <= 4 else min((4, 3), key=lambda many: -panels % many)
     rows = -(-panels // columns)
     side = 6.4 if panels == 1 else 2.7
     title = _title(rule)

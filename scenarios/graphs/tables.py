@@ -69,7 +69,7 @@ def print_rounds(console: Console, rounds: Sequence[RoundFacts]) -> None:
 
 
 def _table(title: str) -> Table:
-    return Table(title=Text(title), title_justify="left", box=box.SIMPLE)
+    return Table(title=Text(title), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
 
 
 def _lines(facts: GraphFacts) -> list[tuple[str, str]]:
@@ -99,17 +99,22 @@ def _rounds(facts: GraphFacts, *, words: bool = False) -> str:
     consensus = facts.consensus
     if consensus.rounds is None:
         return "never" if not facts.is_connected else "too many to tell"
-    about = "≈ " if consensus.is_estimate and not consensus.is_exact else ""
+    about = "≈" if consensus.is_estimate and not consensus.is_exact else ""
+    rounds = _count(consensus.rounds)
     if not words:
-        return f"{about}{consensus.rounds}{'*' if consensus.is_exact else ''}"
+        return f"{about}{rounds}{'*' if consensus.is_exact else ''}"
     end = ", exactly" if consensus.is_exact else " (1e-10 of any disagreement is left)"
-    return f"{about}{consensus.rounds}{end}"
+    return f"{about}{rounds}{end}"
 
 
 def _messages(facts: GraphFacts) -> str:
     if facts.messages is None:
         return MISSING
-    return number(facts.messages) if facts.messages < 100 else f"{facts.messages:.0f}"
+    return number(facts.messages) if facts.messages < 100 else _count(facts.messages)
+
+
+def _count(many: float) -> str:
+    return f"{many:.0f}" if many < 1e7 else f"{many:.3g}"
 
 
 def _links(one: RoundFacts) -> str:
