@@ -14,6 +14,7 @@ from ..crypto.errors import ConfigError
 from ..crypto.privacy_settings import PrivacySettings
 from ..gossip.rules import Rules
 from ..peer.config import Name
+from ..peer.graphs import with_edges
 from ..peer.learners.base import TrainingPlan
 from ..peer.learners.spec import LearnerConfig
 from ..peer.settings_files import apply_sets, check_settings, parse_toml, read_toml
@@ -119,7 +120,9 @@ def load_scenario(
     overrides += [f"--{key} {value}" for key, value in (options or {}).items()]
     if overrides:
         where = f"{where} with {' '.join(overrides)}"
-    return check_settings(Scenario, mapping, where=where)
+    scenario = check_settings(Scenario, mapping, where=where)
+    folder = Path() if name_or_path in texts else Path(name_or_path).parent
+    return scenario.model_copy(update={"rules": with_edges(scenario.rules, folder)})
 
 
 def _fill_in(mapping: dict[str, Any]) -> None:
