@@ -3,8 +3,9 @@
 On uneven data a local momentum buffer pulls each node towards its own data. Here the buffer
 follows what the model really did in a round, mixing included, which is nearly the same at all
 nodes. It is held fixed while a node trains: each local step adds beta times the buffer to its
-gradient (peer/learners/descent.py) but nothing to the buffer itself, and the round's end brings it up to date. Its unit is that of one
-gradient, so the number of local steps may change from round to round.
+gradient (peer/learners/descent.py) but nothing to the buffer itself, and the round's end brings
+it up to date. Its unit is that of one gradient, so the number of local steps may change from
+round to round.
 """
 
 from __future__ import annotations
