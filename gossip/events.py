@@ -151,7 +151,8 @@ class Mixed(Event):
     returned to the peer itself. ``sketch`` is a linear sketch of the mixed model
     (gossip/sketch.py): the distance of two sketches estimates the distance of their models.
     ``staleness`` tells by how many rounds a neighbour's copy was older (negative: newer) than this
-    peer's own; who was in the same round is left out.
+    peer's own; who was in the same round is left out. ``alignment`` maps short ids to cosines
+    (gossip/alignment.py): near 1 who pulls where the others pull, below 0 who pulls away.
     """
 
     round: int
@@ -160,6 +161,7 @@ class Mixed(Event):
     gamma: float
     sketch: tuple[float, ...]
     staleness: dict[str, int] = field(default_factory=dict)
+    alignment: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ import numpy as np
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
 from . import integers, links
+from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
 from .feed import NO_HASH, Version, payload_digest
@@ -267,14 +268,13 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     weights = drop_missing(_weights(state, versions), versions)
     own = from_grid(state.own.copy, rules.grid_bits)
     nodes = sorted(weights)
+    aligned: dict[str, float] = {}
     if nodes:
-        mixed = mix(
-            state.base,
-            own,
-            np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes]),
-            np.array([weights[node] for node in nodes], dtype=np.float32),
-            state.gamma,
-        )
+        copies = np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes])
+        shares = np.array([weights[node] for node in nodes], dtype=np.float32)
+        mixed = mix(state.base, own, copies, shares, state.gamma)
+        cosines = alignment(state.model, own, copies).round(3).tolist()
+        aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
     else:
         mixed = state.base
     if state.trained and rules.optimiser == "qg-dsgdm":
@@ -296,6 +296,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
                 for node in nodes
                 if versions[node].round != state.round
             },
+            alignment=aligned,
         )
     )
     yield Evaluate(round=state.round, model=mixed)

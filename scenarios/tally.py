@@ -18,6 +18,7 @@ from .summary_values import Rollback
 from .tally_values import (
     LinkTally,
     PeerTally,
+    Pull,
     RefusalTally,
     Road,
     RoundTally,
@@ -25,6 +26,7 @@ from .tally_values import (
     largest,
 )
 
+PULL_ROUNDS = 5  # alignments are added up over so many rounds
 SKETCHES_AT_ONCE = 128
 MAX_TRANSITIONS = 200_000  # of links, kept with their times
 
@@ -58,6 +60,7 @@ class Tally:
         self.rolled_back: dict[Rollback, None] = {}
         self.revoked: dict[str, None] = {}
         self.warnings: dict[tuple[str, str], int] = {}
+        self.pulls: dict[int, dict[str, Pull]] = {}  # by rounds // PULL_ROUNDS, then by short id
         self.copies = CopyChecker()
         self._sketch_size: int | None = None
         self._waiting: list[tuple[int, tuple[float, ...]]] = []  # sketches of rounds
@@ -192,6 +195,7 @@ class Tally:
 
     def _peer_finished(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.finished = True
+        entry.finished_at = min(entry.finished_at, time)
 
     def _link_up(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         self.links.setdefault((peer, event.neighbour), LinkTally()).up += 1
@@ -226,6 +230,7 @@ class Tally:
     def _published(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.published_rounds.append(event.round)
         entry.published_at.append(time)
+        entry.captured += event.captured
         self.copies.published(peer, event.sequence, event.state)
 
     def _sent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
@@ -278,6 +283,8 @@ class Tally:
             companion.mixed += 1
             companion.weight += weight
             companion.last_mixed = number
+        if event.alignment:
+            self._aligned(event.alignment, number)
         for other in event.missing:
             companion = entry.companion(other)
             companion.missed += 1
@@ -287,6 +294,16 @@ class Tally:
         entry.missing += len(event.missing)
         if event.sketch:
             self._sketched(event.sketch, entry, number)
+
+    def _aligned(self, cosines: dict[str, float], round_: int) -> None:
+        pulls = self.pulls.setdefault(round_ // PULL_ROUNDS, {})
+        for other, cosine in cosines.items():
+            pull = pulls.get(other)
+            if pull is None:
+                pull = pulls[other] = Pull()
+            pull.cosines += cosine
+            pull.count += 1
+            pull.others += len(cosines)
 
     def _sketched(self, numbers: tuple[float, ...], entry: PeerTally, round_: int) -> None:
         if self._sketch_size is None:
