@@ -30,4 +30,5 @@ def alignment(before: FloatVector, own: FloatVector, copies: FloatVector) -> NDA
     rest = products.sum() - 2 * with_rest - squares  # squared length of the sum of the others
     lengths = np.sqrt(np.maximum(squares, 0.0) * np.maximum(rest, 0.0))
     cosines = np.divide(with_rest, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    return np.clip(cosines[1:], -1.0, 1.0)
+    bounded: NDArray[np.float64] = np.clip(cosines[1:], -1.0, 1.0)
+    return bounded

@@ -165,8 +165,8 @@ class Faults(_Table):
         """All node numbers that are named."""
         named = {node for cut in self.cuts for group in cut.groups for node in group}
         named |= {node for link in self.links for node in link.ends}
-        single = (*self.crashes, *self.slow, *self.clocks, *self.liars)
-        return named | {each.node for each in single}
+        named |= {crash.node for crash in self.crashes} | {liar.node for liar in self.liars}
+        return named | {each.node for each in self.slow} | {each.node for each in self.clocks}
 
     @property
     def asked_for(self) -> bool:

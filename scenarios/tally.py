@@ -57,6 +57,7 @@ class Tally:
         self.refusals: dict[tuple[str, str, str], RefusalTally] = {}
         self.roads: dict[str, int] = {}
         self.proofs: dict[tuple[str, int, str], dict[str, None]] = {}
+        self.proven_at: dict[tuple[str, str], float] = {}  # by author's id and reporter
         self.rolled_back: dict[Rollback, None] = {}
         self.revoked: dict[str, None] = {}
         self.warnings: dict[tuple[str, str], int] = {}
@@ -93,7 +94,8 @@ class Tally:
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Take many lines into account."""
-        entry, peer = PeerTally(), None
+        entry = PeerTally()
+        peer: Any = None
         for record in records:
             kind = record.kind
             # most lines are of these two kinds, and many of one peer follow each other
@@ -226,6 +228,7 @@ class Tally:
     def _budget_spent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         if entry.budget_spent_round is None:
             entry.budget_spent_round = event.round
+            entry.budget_spent_at = time
 
     def _published(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.published_rounds.append(event.round)
@@ -342,6 +345,7 @@ class Tally:
     def _equivocated(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         key = (event.author, event.sequence, event.proof)
         self.proofs.setdefault(key, {})[peer] = None
+        self.proven_at.setdefault((event.author, peer), time)
 
     def _rolled_back(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         rollback = Rollback(

@@ -89,6 +89,7 @@ class PeerTally:
     releases: int = 0
     captured: float = 0.0  # sum of Published.captured
     budget_spent_round: int | None = None
+    budget_spent_at: float = 0.0
     refused: int = 0
     missing: int = 0
     skipped: int = 0
