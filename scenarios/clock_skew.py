@@ -90,7 +90,7 @@ def _offsets(
 def _weighted(
     count: int, senders: np.ndarray, receivers: np.ndarray, apart: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Offsets (count,) and a delay d that make sum w (o_receiver - o_sender + d - apart)^2 least."""
+    """Offsets (count,) and a delay d: sum w (o_receiver - o_sender + d - apart)^2 is least."""
     normal = np.zeros((count + 1, count + 1))
     right = np.zeros(count + 1)
     delay = np.full(len(apart), count)

@@ -52,6 +52,7 @@ class Tally:
         self.rounds: dict[int, RoundTally] = {}
         self._names: dict[str, str] = {}
         self.networks: dict[str, None] = {}
+        self.log_version = 0  # the highest that a log names
         self.links: dict[tuple[str, str], LinkTally] = {}
         self.transitions: list[tuple[float, str, str, bool]] = []  # time, peer, neighbour's id, up
         self.refusals: dict[tuple[str, str, str], RefusalTally] = {}
@@ -180,6 +181,7 @@ class Tally:
         match kind:
             case "run-started":
                 self.run = event
+                self.log_version = max(self.log_version, event.log_version)
             case "run-finished":
                 self.outcome = event.outcome
             case "consensus-measured":
@@ -194,6 +196,7 @@ class Tally:
         # the first name stays: a copied folder under another name does not rename the original
         self._names.setdefault(event.id, peer)
         self.networks[event.network] = None
+        self.log_version = max(self.log_version, event.log_version)
 
     def _peer_finished(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.finished = True
