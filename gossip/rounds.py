@@ -20,6 +20,7 @@ import numpy as np
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
 from . import integers, links
+from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
 from .feed import NO_HASH, Version, payload_digest
@@ -276,16 +277,15 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     shape = (state.algorithm.vectors, state.model.size)
     base = state.base.reshape(shape)
     mixed = base
+    aligned: dict[str, float] = {}
     if nodes:
+        own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
         copies = np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes])
+        copies = copies.reshape(len(nodes), *shape).swapaxes(0, 1)
         w = np.array([weights[node] for node in nodes], dtype=np.float32)
-        mixed = mix(
-            base,
-            from_grid(state.own.copy, rules.grid_bits).reshape(shape),
-            np.swapaxes(copies.reshape(len(nodes), *shape), 0, 1),
-            np.broadcast_to(w, (len(base), len(w))),
-            state.gamma,
-        )
+        mixed = mix(base, own, copies, np.broadcast_to(w, (len(base), len(w))), state.gamma)
+        cosines = alignment(state.model, own[0], copies[0]).round(3).tolist()
+        aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
     state.model, state.memory = state.algorithm.settle(
         state.model, base, mixed, state.memory, state.me.step_size, np.array(state.trained)
     )
@@ -304,6 +304,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
                 for node in nodes
                 if versions[node].round != state.round
             },
+            alignment=aligned,
         )
     )
     yield Evaluate(round=state.round, model=state.model)
