@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..formats import shown
-from ..plots import comparison_pictures, pictures, save_pictures
+from ..drawing import save_pictures
+from ..plots import comparison_pictures, pictures
 from ..run_log import arms
 from ..summary import RunSummary, summarise
 from ..tables import print_comparison, print_summary
