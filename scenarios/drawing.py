@@ -85,13 +85,13 @@ def log_or_linear(axes: Any, values: Sequence[float]) -> None:
         axes.set_yscale("log")
         # plain numbers: the usual powers of ten are formulas, which are switched off
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if _leads(value) else "")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if leads(value) else "")
     else:
         axes.set_ylim(bottom=0)
 
 
-def _leads(value: float) -> bool:
-    # 2 and 5 of each decade are labelled, so that the labels do not crowd
+def leads(value: float) -> bool:
+    """Whether a minor tick of a logarithmic axis is labelled: 2 and 5 of each decade."""
     return f"{value:e}"[0] in "25"
 
 

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..formats import shown
 from ..drawing import save_pictures
+from ..formats import shown
 from ..plots import comparison_pictures, pictures
 from ..run_log import arms
 from ..summary import RunSummary, summarise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..drawing import ARM_COLOURS, BLUE, LINE_STYLES, as_share, axes_of, drawing, marker, png
+from ..drawing import ARM_COLOURS, BLUE, LINE_STYLES, as_share, axes_of, drawing, leads, marker, png
 from ..formats import percent, shown, size
 from .jobs import short_names
 from .summary import PointSummary, Spread, SweepSummary
@@ -90,7 +90,7 @@ def draw_bytes(summary: SweepSummary) -> Any:
     else:
         axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: size(value))
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    axes.xaxis.set_minor_formatter(lambda value, _: size(value) if leads(value) else "")
     _accuracy_scale(axes, [reached for _, _, reached in found])
     _legend(figure, axes, min(len(found), MAX_SERIES))
     return _noted(axes, summary)
@@ -109,6 +109,7 @@ def _errorbars_by_point(
             color=ARM_COLOURS[number % len(ARM_COLOURS)],
             marker=shapes[number // len(ARM_COLOURS) % len(shapes)],
             linestyle="",
+            elinewidth=1.2,
             capsize=3,
             label=shown(summary.name_of(one), limit=40),
         )
@@ -123,20 +124,23 @@ def _over(summary: SweepSummary, points: Sequence[PointSummary], key: str) -> An
             place = float(one.point.values[key])
             series.setdefault(_series(summary, one, key, names), []).append((place, spread))
     figure, axes = axes_of("Mean test accuracy at the end", key, "", width=7.2, height=4.4)
-    for number, (name, found) in enumerate(list(series.items())[:MAX_SERIES]):
+    drawn = list(series.items())[:MAX_SERIES]
+    places = sorted({place for _, found in drawn for place, _ in found})
+    for number, (name, found) in enumerate(drawn):
         colour, style = _look(number)
         found.sort(key=lambda pair: pair[0])
         axes.errorbar(
-            [place for place, _ in found],
+            [_beside(place, 0.8 * (number - (len(drawn) - 1) / 2), places) for place, _ in found],
             [spread.mean for _, spread in found],
             yerr=[spread.sd or 0 for _, spread in found],
             color=colour,
             linestyle=style,
             marker="o",
+            elinewidth=1.2,
             capsize=3,
             label=shown(name, limit=40),
         )
-    _number_axis(axes, sorted({place for found in series.values() for place, _ in found}))
+    _number_axis(axes, places)
     _accuracy_scale(axes, [spread for found in series.values() for _, spread in found])
     if len(series) > 1:
         _legend(figure, axes, min(len(series), MAX_SERIES))
@@ -156,7 +160,7 @@ def _series(summary: SweepSummary, one: PointSummary, key: str, names: dict[str,
 
 def _listed(summary: SweepSummary, points: Sequence[PointSummary]) -> Any:
     height = max(2.4, 1.4 + 0.34 * len(points))
-    figure, axes = axes_of("Mean test accuracy at the end", "", "", width=7.2, height=height)
+    _, axes = axes_of("Mean test accuracy at the end", "", "", width=7.2, height=height)
     spreads = [spread for one in points if (spread := one.figures["accuracy_mean"]) is not None]
     places = list(range(len(points)))
     axes.errorbar(
@@ -188,13 +192,17 @@ def _axis(varied: Sequence[str], points: Sequence[PointSummary]) -> str | None:
 
 
 def _number_axis(axes: Any, places: Sequence[float]) -> None:
-    if places[0] > 0 and places[-1] / places[0] >= WIDE_RANGE:
+    if _is_wide(places):
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(lambda value, _: "")
     if len(places) <= 8:
         axes.set_xticks(places, [f"{place:g}" for place in places])
     else:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _is_wide(places: Sequence[float]) -> bool:
+    return min(places) > 0 and max(places) / min(places) >= WIDE_RANGE
 
 
 def _accuracy_scale(axes: Any, spreads: Sequence[Spread]) -> None:
@@ -225,6 +233,14 @@ def _noted(axes: Any, summary: SweepSummary) -> Any:
         note = f"± standard deviation over {len(summary.seeds)} seeds"
         axes.set_title(note, loc="right", fontsize=9, weight="normal")
     return axes.figure
+
+
+def _beside(place: float, step: float, places: Sequence[float]) -> float:
+    """``place``, moved by ``step`` hundredths of the axis, so that no bar hides another."""
+    low, high = min(places), max(places)
+    if _is_wide(places):
+        return float(place * (high / low) ** (step / 100))
+    return place + step / 100 * (high - low)
 
 
 def _any_ticks() -> Any:

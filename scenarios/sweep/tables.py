@@ -23,11 +23,10 @@ def print_sweep(console: Console, summary: SweepSummary) -> None:
 def sweep_table(summary: SweepSummary) -> Table:
     """The table of ``print_sweep``; columns that say nothing are left out."""
     columns: dict[str, tuple[str, Callable[[Spread], str]]] = {
-        "mean accuracy": ("accuracy_mean", _percent),
+        "accuracy": ("accuracy_mean", _percent),
         "worst peer": ("accuracy_min", _percent),
-        "consensus distance": ("consensus_distance", _number),
-        "sent a peer": ("bytes_per_peer", lambda spread: size(spread.mean)),
-        "frames a peer": ("messages_per_peer", lambda spread: f"{spread.mean:.0f}"),
+        "a peer sent": ("bytes_per_peer", lambda spread: size(spread.mean)),
+        "frames": ("messages_per_peer", lambda spread: f"{spread.mean:.0f}"),
         "largest ε": ("epsilon_max", lambda spread: number(spread.high)),
     }
     told = {
@@ -43,14 +42,16 @@ def sweep_table(summary: SweepSummary) -> Table:
         pad_edge=False,
     )
     table.add_column(Text("point"), overflow="fold")
-    for title in ("runs", *told):
-        table.add_column(Text(title), justify="right")
+    uneven = len({(one.runs, one.failed) for one in summary.points}) > 1 or summary.failed > 0
+    for title in (*(["runs"] if uneven else []), *told):
+        table.add_column(Text(title), justify="right", no_wrap=True)
     for one in summary.points:
         cells = [
             MISSING if (spread := one.figures[figure]) is None else written(spread)
             for figure, written in told.values()
         ]
-        table.add_row(Text(shown(summary.name_of(one))), _runs(one), *(Text(c) for c in cells))
+        runs = [_runs(one)] if uneven else []
+        table.add_row(Text(shown(summary.name_of(one))), *runs, *(Text(cell) for cell in cells))
     return table
 
 
@@ -70,7 +71,3 @@ def _percent(spread: Spread) -> str:
     if spread.sd is None:
         return f"{100 * spread.mean:.1f} %"
     return f"{100 * spread.mean:.1f} ± {100 * spread.sd:.1f} %"
-
-
-def _number(spread: Spread) -> str:
-    return number(spread.mean) + ("" if spread.sd is None else f" ± {spread.sd:.2g}")
