@@ -127,11 +127,22 @@ def apply_sets(mapping: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any
 def put_values(
     mapping: Mapping[str, Any], values: Mapping[str, Any], *, where: str
 ) -> dict[str, Any]:
-    """A copy of ``mapping`` with each value put in at its key, a dotted path. Raises ConfigError."""
+    """A copy of ``mapping`` with each value put in at its dotted key. Raises ConfigError."""
     result = copy.deepcopy(dict(mapping))
     for key, value in values.items():
         _put(result, key.split("."), copy.deepcopy(value), said=key, where=where)
     return result
+
+
+def flattened(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested tables as one, whose keys are dotted paths; lists and plain values stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = value
+    return flat
 
 
 def split_assignment(assignment: str, *, option: str) -> tuple[str, str]:

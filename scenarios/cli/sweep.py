@@ -15,10 +15,10 @@ from rich.text import Text
 
 from ...crypto.errors import ConfigError
 from ...peer.clock import local_stamp
-from ...peer.settings_files import apply_sets
+from ...peer.settings_files import apply_sets, put_values
 from ..formats import shown
 from ..scenario import read_scenario
-from ..sweep.definition import MAX_RUNS, Sweep, bundled_sweeps, flattened, read_sweep
+from ..sweep.definition import MAX_RUNS, Sweep, bundled_sweeps, read_sweep
 from ..sweep.pool import cores
 from ..sweep.progress import SweepProgress
 from ..sweep.runner import Plan, new_plan, open_plan, run_plan, write_findings
@@ -81,10 +81,11 @@ def sweep(
 def _begin(
     file: str, over: list[str], seeds: str | None, sets: list[str], out: Path | None
 ) -> Plan:
-    asked, beside = read_sweep(
-        file, over=over, sets=flattened(apply_sets({}, sets)), seeds=_seeds(seeds)
-    )
+    asked, beside = read_sweep(file, over=over, seeds=_seeds(seeds))
     base, where = read_scenario(asked.scenario, beside=beside)
+    # what is the same for all points becomes part of the base, the command line's word being last
+    base = apply_sets(put_values(base, asked.set, where=f"{file}: set"), sets)
+    asked = asked.model_copy(update={"set": {}})
     folder = out or Path("runs") / f"{asked.name}-{local_stamp()}"
     return new_plan(asked, base, folder, where=where)
 

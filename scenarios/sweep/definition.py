@@ -14,6 +14,7 @@ from ...crypto.errors import ConfigError
 from ...peer.config import Name
 from ...peer.settings_files import (
     check_settings,
+    flattened,
     parse_toml,
     read_toml,
     split_assignment,
@@ -71,17 +72,6 @@ class Sweep(BaseModel):
 LABEL = "label"  # of a listed point; no scenario has a key of that name
 
 
-def flattened(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested tables as one, whose keys are dotted paths; lists and plain values stay whole."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flattened(value, f"{above}{key}.")
-        else:
-            flat[f"{above}{key}"] = value
-    return flat
-
-
 def varied_keys(sweep: Sweep) -> tuple[str, ...]:
     """The keys that may differ from point to point, in the order of the file."""
     listed = (key for point in sweep.points for key in point if key != LABEL)
@@ -125,7 +115,6 @@ def read_sweep(
     name_or_path: str,
     *,
     over: Iterable[str] = (),
-    sets: Mapping[str, Any] | None = None,
     seeds: Sequence[int] = (),
 ) -> tuple[Sweep, Path]:
     """The sweep in that file, or one over that scenario; and the folder that its paths start from.
@@ -140,7 +129,6 @@ def read_sweep(
         key, text = split_assignment(assignment, option="--over")
         grid[key] = [toml_value(part) for part in split_values(text)]
     mapping["grid"] = grid
-    mapping["set"] = flattened(_table(mapping, "set")) | dict(sets or {})
     if seeds:
         mapping["seeds"] = list(seeds)
     if options:

@@ -182,13 +182,13 @@ def _listed(summary: SweepSummary, points: Sequence[PointSummary]) -> Any:
 
 def _axis(varied: Sequence[str], points: Sequence[PointSummary]) -> str | None:
     """The numeric key that takes the most values, at least two; the first of equals."""
-    counts = {}
+    counts: dict[str, int] = {}
     for key in varied:
         values = [one.point.values[key] for one in points if one.point.values[key] is not None]
         if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
             counts[key] = len(set(values))
-    key = max(counts, key=lambda name: counts[name], default=None)
-    return key if key is not None and counts[key] > 1 else None
+    most = max(counts.values(), default=0)
+    return next(key for key in counts if counts[key] == most) if most > 1 else None
 
 
 def _number_axis(axes: Any, places: Sequence[float]) -> None:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import cast
 
 from .worker import Order, work
 
@@ -104,7 +103,7 @@ def _start() -> _Worker:
     process = context.Process(target=work, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
-    return _Worker(process=process, connection=cast(Connection, ours))
+    return _Worker(process=process, connection=ours)
 
 
 def cores() -> int:

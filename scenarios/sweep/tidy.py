@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...crypto.files import write_atomic
-from .definition import flattened
+from ...peer.settings_files import flattened
 from .jobs import Job, is_finished, run_folder
 from .results import FIGURES, ROUND_FIGURES, RunResult, read_result
 

@@ -23,7 +23,7 @@ from ...peer.settings_files import check_settings, parse_toml
 from ..run_log import LogLine, RunStarted
 from ..runner import run_scenario
 from ..scenario import Scenario
-from ..summary import summarise
+from ..summary import RunSummary, summarise
 from .results import result_of, write_result
 
 EVERY_S = 0.2  # so often a worker tells how far it is
@@ -86,7 +86,7 @@ def _carry_out(order: Order, connection: Connection) -> None:
         # what a scenario leads to, such as training that diverges, is a result as well
         error = str(caught)
     wall_s = monotonic_time() - began
-    summaries = {}
+    summaries: dict[str, RunSummary] = {}
     for arm in scenario.arms:
         path = folders.get(arm) or (order.folder if len(scenario.arms) == 1 else order.folder / arm)
         try:
