@@ -213,9 +213,12 @@ def test_a_point_that_does_not_fit_is_told_before_anything_runs(
     ],
 )
 def test_flags_that_do_not_fit_are_refused(name: str, over: tuple[str, ...], said: str):
-    with pytest.raises(ConfigError, match=said):
+    def read() -> None:
         found, beside = read_sweep(name, over=over)
         read_scenario(found.scenario, beside=beside)
+
+    with pytest.raises(ConfigError, match=said):
+        read()
 
 
 def test_a_scenario_that_was_resolved_is_the_same_in_a_sweep():
