@@ -14,7 +14,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-
 LOG_VERSION = 1  # counts changes that an older reader would misunderstand; new fields are none
 
 
