@@ -1,7 +1,7 @@
 """A lossless code for int32 vectors: one delta, a sum of deltas or a whole public copy.
 
     header   size u32 | shift u8
-    block    tag u8 | ...                one for each 8192 coordinates; none when shift is 32
+    block    tag u8 | ...                one for each 16384 coordinates; none when shift is 32
       ZERO     nothing follows
       DENSE    numbers of the zigzagged values
       SPARSE   count u16 | numbers of the gaps | numbers of the zigzagged values - 1
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..crypto.errors import Malformed, WrongShape
 from .grid import GridVector
 
-BLOCK = 8192
+BLOCK = 16384
 
 _HEADER = struct.Struct("<IB")
 _NUMBERS = struct.Struct("<BH")
@@ -152,7 +152,7 @@ def _decode_numbers(reader: _Reader, out: Naturals, largest: int) -> None:
     quotients = None
     if length:
         unary = np.frombuffer(reader.take(length), dtype=np.uint8)
-        ends = np.flatnonzero(np.unpackbits(unary, bitorder="little").view(np.bool_))
+        (ends,) = np.unpackbits(unary, bitorder="little").view(np.bool_).nonzero()
         if len(ends) != len(out):
             raise Malformed(f"{len(ends)} quotients where {len(out)} are expected")
         quotients = _gaps(ends.astype(np.uint32))
@@ -179,7 +179,7 @@ def _remainders(packed: memoryview, k: int, out: Naturals) -> None:
     np.bitwise_and(numbers, (1 << k) - 1, out=out, casting="same_kind")
 
 
-@lru_cache(maxsize=8)  # 96 KiB each; the blocks of a vector have much the same k
+@lru_cache(maxsize=4)  # 192 KiB each; the blocks of a vector have much the same k
 def _first_bits(k: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.unsignedinteger]]:
     """In which octet and at which bit of it each number of a block begins."""
     first = np.arange(BLOCK, dtype=np.int64) * k
