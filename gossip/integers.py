@@ -188,8 +188,9 @@ def _first_bits(k: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.unsig
 
 def _gaps(ends: Naturals) -> Naturals:
     """How many places lie between each of the rising ``ends`` and the one before."""
-    gaps = ends.copy()
-    gaps[1:] -= ends[:-1]
+    gaps = np.empty_like(ends)
+    gaps[:1] = ends[:1]
+    np.subtract(ends[1:], ends[:-1], out=gaps[1:])
     gaps[1:] -= np.uint32(1)
     return gaps
 
