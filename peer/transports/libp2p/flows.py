@@ -57,6 +57,10 @@ class Inflow:
             self._stream.recv_window += credit
             await self._stream.send_window_update(credit)
 
+    def close(self) -> None:
+        """Take nothing more, and be forgotten by the connection with all that was taken."""
+        self._stream.conn.close_lane()
+
     def _count_and_take(self, data: bytes | memoryview) -> None:
         self._count(data)
         self._take(data)

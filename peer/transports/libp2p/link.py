@@ -39,7 +39,7 @@ class Link:
         self.peer = peer
         self.gone = trio.Event()  # LinkDown was delivered
         self._parser = FrameParser(limits.max_frame_bytes)
-        self._inflow = Inflow(stream, self._take)
+        self._stream = stream
         self._outflow = Outflow(stream)
         self._abort = abort
         self._deliver = deliver
@@ -86,17 +86,19 @@ class Link:
 
     async def run(self) -> None:
         """Deliver ``LinkUp``, frames and ``LinkDown``; returns after the last."""
+        inflow = Inflow(self._stream, self._take)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._deliver_all)
                 async with trio.open_nursery() as inner:
-                    for task in (self._inflow.run, self._inflow.return_credit, self._write):
+                    for task in (inflow.run, inflow.return_credit, self._write):
                         inner.start_soon(self._guard, task)
                     inner.start_soon(self._watch)
                     await self._broken.wait()
                     inner.cancel_scope.cancel()
         finally:
             self.cut("this peer stopped")
+            inflow.close()
             self.gone.set()
 
     async def _deliver_all(self) -> None:

@@ -25,7 +25,7 @@ from .imports import (
     MuxerMultistream,
     Yamux,
 )
-from .session import Session
+from .session import Session, take_nothing
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,10 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
             return True
 
         self._session.divert = divert
+
+    def close_lane(self) -> None:
+        """Give everything to yamux again."""
+        self._session.divert = take_nothing
 
     async def write_frames(self, frames: Iterable[bytes]) -> None:
         """Write whole frames of yamux, each in a message of its own."""

@@ -33,7 +33,7 @@ ATTEMPT_EVERY_S = 0.5  # to connect
 # In a handshake read_exactly() of libp2p tries 100 times: this bounds what it buffers for one
 # announced length.
 _READ_BYTES = 64 * 1024
-_TRUSTED_READ_BYTES = 256 * 1024  # four messages of Noise
+_TRUSTED_READ_BYTES = 128 * 1024  # two messages of Noise, nearly
 
 
 class Socket(TrioTCPStream):  # type: ignore[misc]
