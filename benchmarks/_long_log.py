@@ -1,8 +1,12 @@
-"""Event logs of any length: those of a real simulation, repeated with later rounds."""
+"""Event logs of any length: those of a real simulation, repeated with later rounds.
+
+python benchmarks/_long_log.py FOLDER BYTES PEERS
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,3 +70,7 @@ def _shifted(
 
 def _text(lines: Any) -> str:
     return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+
+
+if __name__ == "__main__":
+    write_long_log(Path(sys.argv[1]), int(sys.argv[2]), peers=int(sys.argv[3]))

@@ -24,7 +24,7 @@ KEY_BYTES = 16
 MOST_ROWS = 2**31
 
 _ROUNDS = 10  # with 6, some pairs of ten rows come together a tenth more often than others
-_GOLDEN = 0x9E3779B97F4A7C15
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio: its multiples are well spread
 
 
 def batch_keys(seeds: Sequence[bytes]) -> Keys:
@@ -124,13 +124,18 @@ def _hash(
 
 def _round_keys(keys: Keys) -> NDArray[np.uint32]:
     """The keys of the rounds, (rounds, n)."""
-    numbers = (np.arange(1, _ROUNDS + 1, dtype=np.uint64) * np.uint64(_GOLDEN))[:, None]
-    mixed = scrambled(scrambled(keys[:, 0] + numbers) ^ keys[:, 1])
-    return (mixed >> np.uint64(32)).astype(np.uint32)
+    words = [words_of(keys, number) for number in range(_ROUNDS)]
+    return (np.stack(words) >> np.uint64(32)).astype(np.uint32)
+
+
+def words_of(keys: Keys, number: int) -> NDArray[np.uint64]:
+    """One word of each key, uint64 (n,), for each ``number`` below 2^64; batches use up 0 to 9."""
+    spread = np.uint64((number + 1) * GOLDEN % 2**64)
+    return scrambled(scrambled(keys[:, 0] + spread) ^ keys[:, 1])
 
 
 def scrambled(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A one-to-one hash of 64-bit words (Steele, Lea and Flood 2014, the finisher of SplitMix)."""
+    """A one-to-one hash of 64-bit words, SplitMix's (Steele, Lea and Flood 2014)."""
     mixed = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))

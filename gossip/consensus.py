@@ -76,15 +76,15 @@ def consensus_of(topology: Topology) -> Consensus:
     return Consensus(spectral_gap=0.0, rounds=None, is_exact=False, is_estimate=is_estimate)
 
 
-def consensus_of_gap(gap: float) -> Consensus:
+def consensus_of_gap(gap: float, *, is_estimate: bool = False) -> Consensus:
     """How the nodes of a static graph with a symmetric or normal W agree."""
     left = 1 - gap
     if left <= EXACT:
-        return Consensus(spectral_gap=gap, rounds=1, is_exact=True)
+        return Consensus(spectral_gap=gap, rounds=1, is_exact=True, is_estimate=is_estimate)
     if gap <= EXACT:
         return Consensus(spectral_gap=max(gap, 0.0), rounds=None, is_exact=False)
     rounds = math.ceil(math.log(AGREED) / math.log1p(-gap))
-    return Consensus(spectral_gap=gap, rounds=rounds, is_exact=False)
+    return Consensus(spectral_gap=gap, rounds=rounds, is_exact=False, is_estimate=is_estimate)
 
 
 def products(topology: Topology) -> Iterator[tuple[FloatArray, float]]:

@@ -41,10 +41,14 @@ def handle(state: State, event: Input, now: float) -> list[Effect]:
     """What `state`'s peer does about `event`; `state` is changed, effects are to be carried out
     in their order. Frames from outside never raise: they are refused with an event.
     """
-    return list(_dispatch(state, event, now))
+    return list(unfold(state, event, now))
 
 
-def _dispatch(state: State, event: Input, now: float) -> Iterator[Effect]:
+def unfold(state: State, event: Input, now: float) -> Iterator[Effect]:
+    """The effects of ``handle`` as they come about: what comes first need not wait for the rest.
+
+    All must be taken, and nothing else be handled before the last.
+    """
     match event:
         case Started():
             yield from _start(state, now)

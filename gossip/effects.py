@@ -114,11 +114,15 @@ Input = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """Train `model` (float32, P) on one's own data, privatize, and answer with `Trained`."""
+    """Train `model` (float32, P) on one's own data, privatize, and answer with `Trained`.
+
+    Each local step is x -= lr (`beta` * `drift` + gradient); `drift` (P,) may be None.
+    """
 
     round: int
     model: FloatVector
-    momentum: FloatVector
+    drift: FloatVector | None = None
+    beta: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ A line of ``events.jsonl`` is the event's fields plus ``event`` (the kind), ``ti
 the clock of the driver: wall time when live, virtual time in the simulator) and ``peer`` (the
 name of who wrote it). Peers are named by their short id (``short_id`` of the verify key).
 Nothing here is a function of private data that was not released: an event log may be shared.
+docs/event-log.md describes the format for others; tools/log_schema.py derives its JSON Schema.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+LOG_VERSION = 1  # counts changes that an older reader would misunderstand; new fields are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerStarted(Event):
-    """A peer began or came back; ``id`` is its short id, ``index`` its node number."""
+    """A peer began or came back; ``id`` is its short id, ``index`` its node number.
+
+    ``log_version`` is that of the format in which the peer writes its log.
+    """
 
     id: str
     index: int
@@ -41,6 +47,7 @@ class PeerStarted(Event):
     sequence: int
     network: str
     parameters: int
+    log_version: int = LOG_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +158,8 @@ class Mixed(Event):
     returned to the peer itself. ``sketch`` is a linear sketch of the mixed model
     (gossip/sketch.py): the distance of two sketches estimates the distance of their models.
     ``staleness`` tells by how many rounds a neighbour's copy was older (negative: newer) than this
-    peer's own; who was in the same round is left out.
+    peer's own; who was in the same round is left out. ``alignment`` maps short ids to cosines
+    (gossip/alignment.py): near 1 who pulls where the others pull, below 0 who pulls away.
     """
 
     round: int
@@ -160,6 +168,7 @@ class Mixed(Event):
     gamma: float
     sketch: tuple[float, ...]
     staleness: dict[str, int] = field(default_factory=dict)
+    alignment: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

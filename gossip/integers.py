@@ -1,7 +1,7 @@
 """A lossless code for int32 vectors: one delta, a sum of deltas or a whole public copy.
 
     header   size u32 | shift u8
-    block    tag u8 | ...                one for each 8192 coordinates; none when shift is 32
+    block    tag u8 | ...                one for each 16384 coordinates; none when shift is 32
       ZERO     nothing follows
       DENSE    numbers of the zigzagged values
       SPARSE   count u16 | numbers of the gaps | numbers of the zigzagged values - 1
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..crypto.errors import Malformed, WrongShape
 from .grid import GridVector
 
-BLOCK = 8192
+BLOCK = 16384
 
 _HEADER = struct.Struct("<IB")
 _NUMBERS = struct.Struct("<BH")
@@ -67,11 +67,10 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
         raise Malformed(f"a shift by {shift} bits")
     v: GridVector = np.zeros(size, dtype=np.int32)
     if shift < _ALL_ZERO:
-        naturals = v.view(np.uint32)  # zigzagged values take the room of the values
         for start in range(0, size, BLOCK):
-            _decode_block(reader, naturals[start : start + BLOCK], (1 << (32 - shift)) - 1)
-        for start in range(0, size, 8 * BLOCK):
-            _unzigzag(v[start : start + 8 * BLOCK], shift)
+            block = v[start : start + BLOCK]  # zigzagged values take the room of the values
+            if _decode_block(reader, block.view(np.uint32), (1 << (32 - shift)) - 1):
+                _unzigzag(block, shift)
     reader.finish()
     return v
 
@@ -94,21 +93,28 @@ def _encode_block(values: GridVector) -> bytes:
     return best
 
 
-def _decode_block(reader: _Reader, out: Naturals, largest: int) -> None:
-    """Fill the zeros ``out`` with the zigzagged values of a block, each at most ``largest``."""
+def _decode_block(reader: _Reader, out: Naturals, largest: int) -> bool:
+    """Fill the zeros ``out`` with the zigzagged values of a block, each at most ``largest``.
+
+    Whether there is anything but zeros.
+    """
     tag = reader.take(1)[0]
     if tag == _DENSE:
-        out[:] = _decode_numbers(reader, len(out), largest)
+        _decode_numbers(reader, out, largest)
     elif tag == _SPARSE:
         (count,) = reader.unpack(_COUNT)
         if count > len(out):
             raise Malformed(f"{count} values in a block of {len(out)}")
-        places = np.cumsum(_decode_numbers(reader, count, 2**32) + 1) - 1
+        numbers: Naturals = np.zeros(count, dtype=np.uint32)
+        _decode_numbers(reader, numbers, 2**32)
+        places = np.cumsum(numbers + np.int64(1)) - 1
         if count and places[-1] >= len(out):
             raise Malformed("a value beyond the end of its block")
-        out[places] = _decode_numbers(reader, count, largest - 1) + 1
+        _decode_numbers(reader, numbers, largest - 1)
+        out[places] = numbers + np.uint32(1)
     elif tag != _ZERO:
         raise Malformed(f"a block of unknown form {tag}")
+    return tag != _ZERO
 
 
 def _encode_numbers(numbers: Naturals) -> bytes:
@@ -139,55 +145,55 @@ def _best_split(numbers: Naturals) -> tuple[int, bool]:
     return best, is_flat
 
 
-def _decode_numbers(reader: _Reader, count: int, largest: int) -> NDArray[np.int64]:
-    """``count`` numbers, each from 0 to ``largest``, and below 2^32."""
+def _decode_numbers(reader: _Reader, out: Naturals, largest: int) -> None:
+    """Fill ``out`` with numbers, each from 0 to ``largest``, and below 2^32."""
     k, length = reader.unpack(_NUMBERS)
     if k > 32:
         raise Malformed(f"remainders of {k} bits")
-    numbers = np.zeros(count, dtype=np.int64)
+    quotients = None
     if length:
         unary = np.frombuffer(reader.take(length), dtype=np.uint8)
-        ends = np.flatnonzero(np.unpackbits(unary, bitorder="little").view(np.bool_))
-        if len(ends) != count:
-            raise Malformed(f"{len(ends)} quotients where {count} are expected")
-        numbers = _steps(ends)
-        numbers -= 1
-        numbers <<= k
-    numbers |= _remainders(reader.take((count * k + 7) // 8), count, k)
-    most = int(numbers.max()) if count else 0
-    if most >= 2**32:
-        raise Malformed("a number of more than 32 bits")
-    if most > largest:
+        (ends,) = np.unpackbits(unary, bitorder="little").view(np.bool_).nonzero()
+        if len(ends) != len(out):
+            raise Malformed(f"{len(ends)} quotients where {len(out)} are expected")
+        quotients = _gaps(ends.astype(np.uint32))
+    _remainders(reader.take((len(out) * k + 7) // 8), k, out)
+    if quotients is not None:
+        if int(quotients.max(initial=0)) >> (32 - k):
+            raise Malformed("a number of more than 32 bits")
+        quotients <<= np.uint32(k % 32)  # where k is 32, all are 0
+        out |= quotients
+    if int(out.max(initial=0)) > largest:
         raise Malformed("a value outside the int32 range")
-    return numbers
 
 
-def _remainders(packed: memoryview, count: int, k: int) -> NDArray[np.int64]:
-    """``count`` numbers of ``k`` bits each, 0 to 32, that lie in ``packed`` without gaps."""
+def _remainders(packed: memoryview, k: int, out: Naturals) -> None:
+    """Fill ``out`` with numbers of ``k`` bits, 0 to 32, that lie in ``packed`` without gaps."""
     padded = np.zeros(len(packed) + 8, dtype=np.uint8)
     padded[: len(packed)] = packed
-    # the eight bytes from each byte on hold any number that begins in that byte
-    windows = np.ndarray(len(packed) + 1, dtype="<i8", buffer=padded, strides=(1,))
-    octet, bit = _first_bits(k)
-    numbers = windows.take(octet[:count])
-    numbers >>= bit[:count]
-    numbers &= (1 << k) - 1
-    return numbers
+    # the bytes from each byte on hold any number that begins in that byte
+    width = 4 if k <= 25 else 8
+    windows = np.ndarray(len(packed) + 1, dtype=f"<u{width}", buffer=padded, strides=(1,))
+    octet, bit = _first_bits(k, width)
+    numbers = windows.take(octet[: len(out)])
+    numbers >>= bit[: len(out)]
+    np.bitwise_and(numbers, (1 << k) - 1, out=out, casting="same_kind")
 
 
-@lru_cache(maxsize=8)  # 64 KiB each way; the blocks of a vector have much the same k
-def _first_bits(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+@lru_cache(maxsize=4)  # 192 KiB each; the blocks of a vector have much the same k
+def _first_bits(k: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.unsignedinteger]]:
     """In which octet and at which bit of it each number of a block begins."""
     first = np.arange(BLOCK, dtype=np.int64) * k
-    return first >> 3, first & 7
+    return first >> 3, (first & 7).astype(f"<u{width}")
 
 
-def _steps(ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How far each of the rising ``ends`` lies behind the one before; the first behind -1."""
-    steps = ends.copy()
-    steps[1:] -= ends[:-1]
-    steps[:1] += 1
-    return steps
+def _gaps(ends: Naturals) -> Naturals:
+    """How many places lie between each of the rising ``ends`` and the one before."""
+    gaps = np.empty_like(ends)
+    gaps[:1] = ends[:1]
+    np.subtract(ends[1:], ends[:-1], out=gaps[1:])
+    gaps[1:] -= np.uint32(1)
+    return gaps
 
 
 def _zigzag(values: GridVector) -> Naturals:

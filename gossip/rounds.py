@@ -20,13 +20,13 @@ import numpy as np
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
 from . import integers, links
+from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
 from .feed import NO_HASH, Version, payload_digest
 from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
 from .mixing import base_of, gamma_of, mix
-from .momentum import quasi_global
 from .posting import pull, send_news
 from .publishing import next_step
 from .sketch import sketch
@@ -79,7 +79,12 @@ def settled(state: State, now: float) -> Iterator[Effect]:
 def _begin(state: State) -> Iterator[Effect]:
     yield from _catch_up(state)
     state.phase = Phase.TRAINING
-    yield Train(round=state.round, model=state.model, momentum=state.momentum)
+    yield Train(
+        round=state.round,
+        model=state.model,
+        drift=state.algorithm.drift(state.memory),
+        beta=state.algorithm.beta,
+    )
 
 
 def _catch_up(state: State) -> Iterator[Effect]:
@@ -152,8 +157,12 @@ def released(release: Release, round: int) -> Released:
 
 def _publish(state: State, release: FloatVector) -> Published:
     rules, own = state.me.rules, state.own
-    step = next_step(release, own.copy, rules)
-    payload = integers.encode(step.change)
+    vectors, state.memory = state.algorithm.outgoing(
+        state.model, release, state.memory, state.me.step_size, np.array(state.trained)
+    )
+    step = next_step(vectors, own.copy.reshape(vectors.shape), rules)
+    copy = step.copy.reshape(-1)
+    payload = integers.encode(step.change.reshape(-1))
     entry = sign_entry(
         state.me.identity,
         EntryHeader(
@@ -163,20 +172,19 @@ def _publish(state: State, release: FloatVector) -> Published:
             round=state.round,
             samples=state.me.samples if rules.weighting == "samples" else 0,
             previous=own.head_hash or NO_HASH,
-            state=state_hash(step.copy),
+            state=state_hash(copy),
             payload_digest=payload_digest(payload),
         ),
     )
-    own.append(entry, step.copy, payload)
-    share = float(step.captured)
-    state.base = base_of(rules.mixing, from_grid(step.copy, rules.grid_bits), step.z)
-    state.gamma = float(gamma_of(rules.mixing, share))
+    own.append(entry, copy, payload)
+    state.base = base_of(rules.mixing, from_grid(copy, rules.grid_bits), step.z.reshape(-1))
+    state.gamma = gamma_of(rules.mixing, step.captured)
     return Published(
         round=state.round,
         sequence=own.sequence,
         state=entry.header.state.hex(),
         size_bytes=len(payload),
-        captured=share,
+        captured=float(step.captured[0]),
     )
 
 
@@ -265,40 +273,41 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     rules = state.me.rules
     versions, missing = _heard(state)
     weights = drop_missing(_weights(state, versions), versions)
-    own = from_grid(state.own.copy, rules.grid_bits)
     nodes = sorted(weights)
+    shape = (state.algorithm.vectors, state.model.size)
+    base = state.base.reshape(shape)
+    mixed = base
+    aligned: dict[str, float] = {}
     if nodes:
-        mixed = mix(
-            state.base,
-            own,
-            np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes]),
-            np.array([weights[node] for node in nodes], dtype=np.float32),
-            state.gamma,
-        )
-    else:
-        mixed = state.base
-    if state.trained and rules.optimiser == "qg-dsgdm":
-        state.momentum = quasi_global(
-            state.momentum, state.model, mixed, state.me.step_size, 1, rules.momentum
-        )
-    state.model = mixed
+        own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
+        copies = np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes])
+        copies = copies.reshape(len(nodes), *shape).swapaxes(0, 1)
+        w = np.array([weights[node] for node in nodes], dtype=np.float32)
+        mixed = mix(base, own, copies, np.broadcast_to(w, (len(base), len(w))), state.gamma)
+        cosines = alignment(state.model, own[0], copies[0]).round(3).tolist()
+        aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
+    state.model, state.memory = state.algorithm.settle(
+        state.model, base, mixed, state.memory, state.me.step_size, np.array(state.trained)
+    )
     yield Record(
         event=Mixed(
             round=state.round,
             neighbours={_name(state, node): weights[node] for node in nodes},
             missing=tuple(_name(state, node) for node in missing),
-            gamma=state.gamma,
+            gamma=float(state.gamma[0]),
             sketch=tuple(
-                float(f"{v:.6g}") for v in sketch(mixed, state.me.certificate.network_id).tolist()
+                float(f"{v:.6g}")
+                for v in sketch(state.model, state.me.certificate.network_id).tolist()
             ),
             staleness={
                 _name(state, node): state.round - versions[node].round
                 for node in nodes
                 if versions[node].round != state.round
             },
+            alignment=aligned,
         )
     )
-    yield Evaluate(round=state.round, model=mixed)
+    yield Evaluate(round=state.round, model=state.model)
     for feed in state.feeds.values():
         feed.forget_versions(state.round)
     if state.round % links.WITNESS_EVERY == 0:

@@ -33,7 +33,7 @@ class Rules(BaseModel):
     compression: Literal["none", "int8", "int4", "top-k"] = "int8"
     keep: float = Field(default=0.25, gt=0, le=1, description="share of coordinates of top-k")
     grid_bits: int = Field(default=20, ge=8, le=28)
-    optimiser: Literal["qg-dsgdm", "sgd"] = "qg-dsgdm"
+    optimiser: Literal["qg-dsgdm", "sgd", "k-gt", "beer", "outer-momentum"] = "qg-dsgdm"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     max_frame_bytes: int = Field(default=64 * 2**20, ge=4096, le=2**31 - 1)
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import NDArray
 
 from ..crypto.digest import digest
 from ..crypto.identity import Identity
 from ..crypto.membership import Bulletin, Certificate, GroupKey, Roster
+from .algorithms.chosen import algorithm_of
 from .beacons import Beacon
 from .door import PUBLIC_EPOCH, Door
 from .feed import Delta, Feed
-from .grid import GridVector
+from .grid import GridVector, from_grid
 from .messages import SignedEntry
 from .proof import verify_proof
 from .rules import Rules
@@ -46,7 +48,7 @@ class Myself:
     certificate: Certificate
     rules: Rules
     genesis: GridVector = field(repr=False)  # int32 (P,): the network's initial model
-    step_size: float  # learning rate x local steps, for the quasi-global momentum
+    step_size: float  # learning rate x local steps
     samples: int  # records of one's own; published only where the rules weigh by them
     entropy: Callable[[int], bytes] = field(repr=False)  # n -> n random bytes, for nonces
     boot: int  # how often this peer has started; makes message counters unique
@@ -69,8 +71,10 @@ class FeedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What a peer needs to carry on after a crash. Vectors have shape (P,).
+    """What a peer needs to carry on after a crash.
 
+    With V vectors in a release and M in the memory of the gossip rule, ``model`` has shape (P,),
+    ``base`` (V P,), ``memory`` (M, P), ``gamma`` (V,).
     ``feeds`` holds only those that changed since the checkpoint before; a store keeps the newest
     record of each author. In the phase WAITING the own entry of ``round`` is among them, so an
     entry is stored before it is sent and no sequence number is ever used twice.
@@ -80,8 +84,8 @@ class Checkpoint:
     phase: Phase
     model: FloatVector = field(repr=False)
     base: FloatVector = field(repr=False)
-    momentum: FloatVector = field(repr=False)
-    gamma: float
+    memory: FloatVector = field(repr=False)
+    gamma: NDArray[np.float64]
     trained: bool
     rolled_back: bool
     feeds: tuple[FeedRecord, ...]
@@ -112,7 +116,9 @@ class State:
         self._listed: frozenset[bytes] = frozenset()
         self.beacons: dict[bytes, Beacon] = {}  # the newest of each member, one's own among them
         self.guests: set[bytes] = set()  # new members to be greeted, neighbours or not
-        self.own = Feed(me.key, me.genesis)
+        self.algorithm = algorithm_of(me.rules)
+        self.genesis = feed_genesis(me.genesis, self.algorithm.vectors)
+        self.own = Feed(me.key, self.genesis)
         self.feeds: dict[bytes, Feed] = {me.key: self.own}
         self.proofs: dict[bytes, bytes] = {}  # author -> proof that it equivocated
         self.door = Door(
@@ -132,9 +138,9 @@ class State:
         self.returning = False  # no training since gathering
         self.round = 1
         self.model = initial  # x_i at the start of the round
-        self.base = initial  # b_i of the round
-        self.momentum = np.zeros_like(initial)
-        self.gamma = 1.0
+        self.base = from_grid(self.genesis, me.rules.grid_bits)  # b_i of the round, (V P,)
+        self.memory = np.zeros((self.algorithm.slots, initial.size), dtype=np.float32)  # (M, P)
+        self.gamma = np.ones(self.algorithm.vectors)
         self.trained = False  # whether this round's release came from training
         self.stopped: str | None = None  # why training ended, in words
         self.rolled_back = False
@@ -209,7 +215,7 @@ class State:
 
     def _follow_neighbours(self) -> None:
         for key in self.keys_at(sorted(self.heard_by(self.index))):
-            self.feeds.setdefault(key, Feed(key, self.me.genesis))
+            self.feeds.setdefault(key, Feed(key, self.genesis))
 
     def take_bulletin(self, bulletin: Bulletin) -> bool:
         """Apply a bulletin; whether it was news. Takes up the group key in it.
@@ -277,7 +283,7 @@ class State:
             phase=self.resume_phase if self.phase is Phase.GATHERING else self.phase,
             model=self.model,
             base=self.base,
-            momentum=self.momentum,
+            memory=self.memory,
             gamma=self.gamma,
             trained=self.trained,
             rolled_back=self.rolled_back,
@@ -298,11 +304,11 @@ class State:
             self.take_bulletin(Bulletin.from_bytes(stored.bulletin))
         self.round, self.phase = stored.round, stored.phase
         self.model, self.base = stored.model, stored.base
-        self.momentum, self.gamma = stored.momentum, stored.gamma
+        self.memory, self.gamma = stored.memory, stored.gamma
         self.trained = stored.trained
         self.rolled_back = stored.rolled_back
         for record in stored.feeds:
-            feed = self.feeds.setdefault(record.author, Feed(record.author, self.me.genesis))
+            feed = self.feeds.setdefault(record.author, Feed(record.author, self.genesis))
             own = record.author == self.me.key
             feed.restore(record.entry, record.copy, list(deltas) if own else [])
             self._stored[record.author] = feed.sequence
@@ -319,6 +325,13 @@ class State:
             return None
         self.proofs[author] = proof
         return author, sequence
+
+
+def feed_genesis(genesis: GridVector, vectors: int) -> GridVector:
+    """Where the feeds of a network start, int32 (V P,): the initial model ``genesis`` (P,), then
+    zeros for what else a release holds.
+    """
+    return np.concatenate([genesis, np.zeros((vectors - 1) * genesis.size, dtype=np.int32)])
 
 
 def _public_key(network_id: bytes) -> GroupKey:

@@ -41,6 +41,11 @@ class Topology:
         return is_strongly_connected(self._graph.ever())
 
     @property
+    def links_max(self) -> int:
+        """With how many others a node has to link at most, for all rounds."""
+        return int(self.all_links().degrees.max())
+
+    @property
     def lead(self) -> int:
         """By how many rounds a neighbour that was not met lately may rightly be ahead.
 
@@ -66,11 +71,15 @@ class Topology:
 
     def all_neighbours(self, node: int) -> Neighbours:
         """The nodes that ``node`` hears or is heard by in any round: whom to link with."""
-        return self._graph.around().heard(self._checked(node))
+        return self.all_links().heard(self._checked(node))
 
     def ever_heard(self, node: int) -> Neighbours:
         """The nodes that ``node`` hears in any round: whose feeds it follows."""
         return self._graph.ever().heard(self._checked(node))
+
+    def all_links(self) -> Links:
+        """Who hears or is heard by whom in any round, of all nodes."""
+        return self._graph.around()
 
     def adjacency(self, round: int) -> NDArray[np.bool_]:
         """The matrix a (N, N) of ``round``: a[i, j] when i hears j."""

@@ -43,6 +43,9 @@ _BELOW_NODES: frozenset[Kind] = frozenset(
 )
 
 
+MOST_LINKS = 20_000_000  # in one round: some 300 MB
+
+
 class TopologyRule(BaseModel):
     """Which graph the members form; node numbers are the indices in their certificates.
 
@@ -104,6 +107,12 @@ class TopologyRule(BaseModel):
     @model_validator(mode="after")
     def _nodes_fit(self) -> TopologyRule:
         n, degree = self.nodes, self.chosen_degree
+        links = n * {"complete": n - 1, "two-cliques": n // 2}.get(self.kind, degree)
+        if links > MOST_LINKS:
+            raise ValueError(
+                f"{self.kind} of {n} nodes has {links} links; {MOST_LINKS} fit memory, "
+                "so take a sparser kind"
+            )
         if self.kind == "hypercube" and n & (n - 1):
             below = 1 << (n.bit_length() - 1)
             raise ValueError(
@@ -112,7 +121,7 @@ class TopologyRule(BaseModel):
             )
         if self.kind == "torus" and n > 1 and torus_sides(n)[0] == 1:
             raise ValueError(
-                f"{n} nodes make no torus, for {n} is prime; take {n + 1}, or kind 'ring'"
+                f"{n} nodes make no torus, for {n} is prime; take {max(4, n + 1)}, or kind 'ring'"
             )
         if self.kind in _BELOW_NODES and degree >= n:
             raise ValueError(f"degree {degree} needs more than {n} nodes")

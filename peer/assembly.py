@@ -12,6 +12,7 @@ from ..crypto.membership import Bulletin, Certificate
 from ..crypto.network import NetworkFile
 from ..crypto.privacy import PrivacyGate
 from ..crypto.privacy_settings import PrivacySettings
+from ..gossip.algorithms.chosen import algorithm_of
 from ..gossip.grid import GridVector, from_grid, state_hash, to_grid
 from ..gossip.publishing import largest_parameter
 from ..gossip.rules import Rules
@@ -50,7 +51,8 @@ def check_model(model: Model, network: NetworkFile, rules: Rules) -> GridVector:
             where="learner",
             fix="use the module and arguments that the network was created with",
         )
-    longest = model.parameters * 4 * 1001 // 1000 + 4096  # a snapshot that compresses not at all
+    numbers = model.parameters * algorithm_of(rules).vectors
+    longest = numbers * 4 * 1001 // 1000 + 4096  # a snapshot that compresses not at all
     if longest > rules.max_frame_bytes:
         raise ConfigError(
             f"a model of {model.parameters} parameters may take frames of {longest} bytes; the "
@@ -93,9 +95,8 @@ def make_trainer(
         entropy=entropy,
         composition=composition,
     )
-    beta = rules.momentum if rules.optimiser == "qg-dsgdm" else 0.0
     largest = largest_parameter(rules.grid_bits)
-    return Trainer(learner=learner, gate=gate, plan=plan, beta=beta, largest=largest)
+    return Trainer(learner=learner, gate=gate, plan=plan, largest=largest)
 
 
 def make_state(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from anyio.to_thread import run_sync
 from ..crypto.errors import TidingsError
 from ..crypto.membership import Bulletin
 from ..gossip import effects as fx
-from ..gossip.core import handle
+from ..gossip.core import handle, unfold
 from ..gossip.events import Event
 from ..gossip.state import State
 from .clock import monotonic_time, wall_time
@@ -147,12 +147,15 @@ class Node:
         """What came, None when a timer is due first, and whether it had to be waited for."""
         with suppress(anyio.WouldBlock):
             event = inbox.receive_nowait()
-            for _ in range(HANDOVERS):  # before the core's thread and this one share a processor
-                await anyio.lowlevel.checkpoint()
             return event, False
         with anyio.move_on_after(self._next_timer()):
             return await inbox.receive(), True
         return None, True
+
+    async def _hand_over(self) -> None:
+        """Let frames reach the wire before the core's thread and this one share a processor."""
+        for _ in range(HANDOVERS):
+            await anyio.lowlevel.checkpoint()
 
     def _is_small(self, event: fx.Input) -> bool:
         """Whether two changes of thread take longer than the core is likely to."""
@@ -233,8 +236,9 @@ class Node:
         self, event: fx.Input, jobs: MemoryObjectSendStream[Job], *, at_once: bool = False
     ) -> None:
         now = monotonic_time()
+        effects: Iterable[fx.Effect]
         if at_once:
-            effects = handle(self.state, event, now)
+            effects = unfold(self.state, event, now)
         else:
             effects = await run_sync(handle, self.state, event, now, limiter=self._core)
         for effect in effects:
@@ -245,8 +249,10 @@ class Node:
                     self._tired |= self._sleep.is_due(effect.event)
                 case fx.Send():
                     await self._outboxes.post((effect.to,), bytes(effect.frame))
+                    await self._hand_over()
                 case fx.Broadcast():
                     await self._outboxes.broadcast(effect.to, bytes(effect.frame))
+                    await self._hand_over()
                 case fx.SetTimer():
                     self._timers[effect.timer] = effect.at
                 case fx.Keep():

@@ -119,16 +119,43 @@ def apply_sets(mapping: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any
     """
     result = copy.deepcopy(dict(mapping))
     for assignment in sets:
-        key, equals, value = assignment.partition("=")
-        parts = [part.strip() for part in key.split(".")]
-        if not equals or not all(parts) or not _is_utf8(assignment):
-            raise ConfigError(
-                f"'{assignment}' is not of the form key=value",
-                where="--set",
-                fix="write for example --set privacy.mode=none",
-            )
-        _put(result, parts, _toml_value(value.strip()), assignment)
+        key, value = split_assignment(assignment, option="--set")
+        _put(result, key.split("."), toml_value(value), said=assignment, where="--set")
     return result
+
+
+def put_values(
+    mapping: Mapping[str, Any], values: Mapping[str, Any], *, where: str
+) -> dict[str, Any]:
+    """A copy of ``mapping`` with each value put in at its dotted key. Raises ConfigError."""
+    result = copy.deepcopy(dict(mapping))
+    for key, value in values.items():
+        _put(result, key.split("."), copy.deepcopy(value), said=key, where=where)
+    return result
+
+
+def flattened(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested tables as one, whose keys are dotted paths; lists and plain values stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = value
+    return flat
+
+
+def split_assignment(assignment: str, *, option: str) -> tuple[str, str]:
+    """Key and text of the ``key=value`` that ``option`` was given. Raises ConfigError."""
+    key, equals, value = assignment.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts) or not _is_utf8(assignment):
+        raise ConfigError(
+            f"'{assignment}' is not of the form key=value",
+            where=option,
+            fix=f"write for example {option} privacy.mode=none",
+        )
+    return ".".join(parts), value.strip()
 
 
 def _is_utf8(text: str) -> bool:
@@ -140,7 +167,8 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _toml_value(text: str) -> Any:
+def toml_value(text: str) -> Any:
+    """A value as it stands in TOML, or else the text itself."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -148,7 +176,7 @@ def _toml_value(text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _put(table: dict[str, Any], parts: list[str], value: Any, assignment: str) -> None:
+def _put(table: dict[str, Any], parts: list[str], value: Any, *, said: str, where: str) -> None:
     """Set ``value`` at the path ``parts``, making the tables on the way."""
     place: Any = table
     for depth, part in enumerate(parts):
@@ -165,9 +193,9 @@ def _put(table: dict[str, Any], parts: list[str], value: Any, assignment: str) -
                 place = place[int(part)]
         else:
             raise ConfigError(
-                f"'{assignment}' leads nowhere: '{'.'.join(parts[:depth])}' is "
+                f"'{said}' leads nowhere: '{'.'.join(parts[:depth])}' is "
                 + (f"a list of {len(place)}" if isinstance(place, list) else "a value, no table"),
-                where="--set",
+                where=where,
                 fix="lists are numbered from 0, as in --set faults.0.loss=0.1",
             )
 

@@ -34,9 +34,9 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoint (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    round INTEGER NOT NULL, phase TEXT NOT NULL, gamma REAL NOT NULL, trained INTEGER NOT NULL,
+    round INTEGER NOT NULL, phase TEXT NOT NULL, trained INTEGER NOT NULL,
     rolled_back INTEGER NOT NULL,
-    model BLOB NOT NULL, base BLOB NOT NULL, momentum BLOB NOT NULL,
+    gamma BLOB NOT NULL, model BLOB NOT NULL, base BLOB NOT NULL, memory BLOB NOT NULL,
     proofs BLOB NOT NULL, certificates BLOB NOT NULL, bulletin BLOB
 );
 CREATE TABLE IF NOT EXISTS feeds (
@@ -99,12 +99,12 @@ class Store:
                 (
                     checkpoint.round,
                     checkpoint.phase.value,
-                    checkpoint.gamma,
                     checkpoint.trained,
                     checkpoint.rolled_back,
+                    checkpoint.gamma.tobytes(),
                     checkpoint.model.tobytes(),
                     checkpoint.base.tobytes(),
-                    checkpoint.momentum.tobytes(),
+                    checkpoint.memory.tobytes(),
                     canonical.pack(list(checkpoint.proofs)),
                     canonical.pack(list(checkpoint.certificates)),
                     checkpoint.bulletin,
@@ -146,17 +146,18 @@ class Store:
             ) from error
 
     def _checkpoint(self, row: tuple[Any, ...], feeds: list[tuple[Any, ...]]) -> Checkpoint:
-        _, round_, phase, gamma, trained, rolled_back, *blobs = row
-        model, base, momentum, proofs, certificates, bulletin = blobs
+        _, round_, phase, trained, rolled_back, *blobs = row
+        gamma, model, base, memory, proofs, certificates, bulletin = blobs
+        parameters = len(model) // 4
         return Checkpoint(
             round=round_,
             phase=Phase(phase),
-            gamma=gamma,
+            gamma=np.frombuffer(gamma, dtype=np.float64),
             trained=bool(trained),
             rolled_back=bool(rolled_back),
             model=np.frombuffer(model, dtype=np.float32),
             base=np.frombuffer(base, dtype=np.float32),
-            momentum=np.frombuffer(momentum, dtype=np.float32),
+            memory=np.frombuffer(memory, dtype=np.float32).reshape(-1, parameters),
             proofs=_blobs(proofs),
             certificates=_blobs(certificates),
             bulletin=bulletin,

@@ -21,14 +21,12 @@ from .learners.base import Learner, TrainingPlan
 class Trainer:
     """A learner, its plan, and the only door out.
 
-    ``beta`` is the momentum of the rules, ``largest`` what a parameter may come to
-    (gossip/rounds.py).
+    ``largest`` is what a parameter may come to (gossip/publishing.py).
     """
 
     learner: Learner
     gate: PrivacyGate
     plan: TrainingPlan
-    beta: float
     largest: float
 
     def train(self, job: Train) -> Trained:
@@ -49,7 +47,7 @@ class Trainer:
     def _release(self, job: Train) -> Release:
         session = self.gate.begin(job.round)
         after = self.learner.train(
-            job.model, job.momentum, beta=self.beta, plan=self.plan, session=session
+            job.model, job.drift, beta=job.beta, plan=self.plan, session=session
         )
         release = self.gate.privatize(session, job.model, after)
         if not np.abs(release.z).max(initial=0.0) < self.largest:  # also when it is not a number

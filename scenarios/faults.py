@@ -23,6 +23,18 @@ node = 3
 at_s = 1.0
 for_s = 2.0
 
+[[faults.links]]         # sim: a link that is slower than the others, in both directions
+ends = [2, 5]
+delay_s = 0.5
+
+[[faults.slow]]          # sim: a node whose training takes so many times as long
+node = 4
+times = 10.0
+
+[[faults.clocks]]        # sim: a node whose event log is so far ahead of the time (or behind: -)
+node = 6
+ahead_s = 30.0
+
 [[faults.liars]]         # sim: a node that breaks the protocol (scenarios/liars.py)
 node = 7
 behaviour = "equivocate"
@@ -90,6 +102,27 @@ class Crash(_Table):
         return self.node == other.node and not apart
 
 
+class SlowLink(_Table):
+    """A frame between two nodes travels ``delay_s`` instead of the usual time."""
+
+    ends: tuple[int, int]
+    delay_s: Seconds
+
+
+class SlowNode(_Table):
+    """A node whose training takes ``times`` as long as it would."""
+
+    node: int = Field(ge=0)
+    times: float = Field(gt=0, allow_inf_nan=False)
+
+
+class WrongClock(_Table):
+    """A node whose clock, by which it notes its events, is ``ahead_s`` ahead of the time."""
+
+    node: int = Field(ge=0)
+    ahead_s: float = Field(allow_inf_nan=False)
+
+
 class Liar(_Table):
     """A node that breaks the protocol from round ``from_round`` on."""
 
@@ -111,6 +144,9 @@ class Faults(_Table):
     straggle: float = Field(default=0.0, ge=0)
     cuts: tuple[Cut, ...] = ()
     crashes: tuple[Crash, ...] = ()
+    links: tuple[SlowLink, ...] = ()
+    slow: tuple[SlowNode, ...] = ()
+    clocks: tuple[WrongClock, ...] = ()
     liars: tuple[Liar, ...] = ()
 
     @model_validator(mode="after")
@@ -128,7 +164,9 @@ class Faults(_Table):
     def nodes(self) -> set[int]:
         """All node numbers that are named."""
         named = {node for cut in self.cuts for group in cut.groups for node in group}
-        return named | {crash.node for crash in self.crashes} | {liar.node for liar in self.liars}
+        named |= {node for link in self.links for node in link.ends}
+        named |= {crash.node for crash in self.crashes} | {liar.node for liar in self.liars}
+        return named | {each.node for each in self.slow} | {each.node for each in self.clocks}
 
     @property
     def asked_for(self) -> bool:
@@ -138,7 +176,7 @@ class Faults(_Table):
     def only_simulated(self) -> list[str]:
         """The settings that were asked for and that only a simulated network has."""
         usual = Faults()
-        names = ("train_s", "straggle", "liars")
+        names = ("train_s", "straggle", "links", "slow", "clocks", "liars")
         return [name for name in names if getattr(self, name) != getattr(usual, name)]
 
     def all_crashes(self, nodes: int, until_s: float, chance: Callable[[], float]) -> list[Crash]:

@@ -161,8 +161,8 @@ class Lying:
     def _false_entry(self, state: State, news: News) -> News:
         """A whole, properly signed entry that leads to the opposite of the true copy."""
         header = news.entry.header
-        copy = _mirrored(state.own.copy, state.me.genesis)
-        payload = integers.encode(difference(copy, state.me.genesis))
+        copy = _mirrored(state.own.copy, state.genesis)
+        payload = integers.encode(difference(copy, state.genesis))
         previous = self._previous.get(header.sequence - 1, header.previous)
         entry = sign_entry(
             state.me.identity,
@@ -181,7 +181,7 @@ class Lying:
         payload: bytes | bytearray = news.payload
         match self._liar.behaviour:
             case "wrong-shape":
-                payload = integers.encode(np.ones(state.me.genesis.size + 1, dtype=np.int32))
+                payload = integers.encode(np.ones(state.genesis.size + 1, dtype=np.int32))
                 header = replace(header, payload_digest=payload_digest(payload))
             case "wrong-state":
                 header = replace(header, state=self._entropy(32))

@@ -15,7 +15,7 @@ from ..gossip.events import Event
 from .log_line import MAX_LINE_BYTES, parse_line
 from .records import Record, decode_chunk, lines_in, record_of
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16  # a chunk and its records stay in the cache
 
 Batch = Sequence[Record]
 

@@ -1,66 +1,36 @@
-"""A run's summary as pictures (PNG), drawn without a display.
-
-Colours are those of Okabe and Ito (2008) and the map "cividis" (Nuñez, Anderton, Renslow 2018):
-both can be told apart by colour-blind readers and in print. matplotlib and networkx come with
-``tidings[scenarios]`` and are imported when the first picture is drawn.
-"""
+"""A run's summary as pictures (PNG), drawn without a display in the style of ``drawing``."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..crypto.errors import ConfigError
-from ..crypto.files import storage_error, write_atomic
+from .drawing import (
+    ARM_COLOURS,
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    LINE_STYLES,
+    SKY,
+    VERMILION,
+    as_share,
+    axes_of,
+    drawing,
+    log_or_linear,
+    marker,
+    png,
+)
 from .formats import percent, shown, size
 from .summary_values import Edge, RunSummary
 
-BLUE, ORANGE, GREEN, PINK, SKY, VERMILION = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-)
-ARM_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY)
-INK, FAINT = "#2b2f36", "#c9ced6"
 MAX_LABELLED = 40  # peers; above that, names would cover the picture
 MAX_ON_CIRCLE = 128
 MAX_NUMBERED = 16  # peers; up to there the heat map bears its numbers
 LARGEST_COORDINATE = 1e100  # beyond it, matplotlib's own arithmetic overflows
-
-STYLE: dict[str, Any] = {
-    "figure.dpi": 150,
-    "savefig.dpi": 150,
-    "figure.constrained_layout.use": True,
-    "font.size": 10,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#eceff3",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "lines.linewidth": 2,
-    "legend.frameon": False,
-    # names in a log may hold dollar signs; they are not formulas
-    "text.parse_math": False,
-}
 
 
 def pictures(summary: RunSummary) -> dict[str, bytes]:
@@ -75,14 +45,14 @@ def pictures(summary: RunSummary) -> dict[str, bytes]:
         "topology": draw_topology,
         "bytes": draw_bytes,
     }
-    with _drawing():
+    with drawing():
         figures = {name: function(summary) for name, function in draw.items()}
-        return {name: _png(figure) for name, figure in figures.items() if figure is not None}
+        return {name: png(figure) for name, figure in figures.items() if figure is not None}
 
 
 def comparison_pictures(summaries: Mapping[str, RunSummary]) -> dict[str, bytes]:
     """The learning and consensus curves of several runs in one picture each, as PNG."""
-    with _drawing():
+    with drawing():
         figures = {
             "comparison-accuracy": _draw_arms(
                 summaries,
@@ -97,20 +67,7 @@ def comparison_pictures(summaries: Mapping[str, RunSummary]) -> dict[str, bytes]
                 share=False,
             ),
         }
-        return {name: _png(figure) for name, figure in figures.items() if figure is not None}
-
-
-def save_pictures(images: Mapping[str, bytes], folder: Path) -> list[Path]:
-    """Write ``NAME.png`` files; makes the folder. Raises StorageError when that cannot be done."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    files = []
-    for name, image in images.items():
-        files.append(folder / f"{name}.png")
-        write_atomic(files[-1], image)
-    return files
+        return {name: png(figure) for name, figure in figures.items() if figure is not None}
 
 
 def draw_learning(summary: RunSummary) -> Any:
@@ -118,13 +75,13 @@ def draw_learning(summary: RunSummary) -> Any:
     rounds, mean = _curve(summary, "accuracy_mean")
     if not rounds:
         return None
-    figure, axes = _axes("Learning: test accuracy of the peers", "round", "accuracy")
+    figure, axes = axes_of("Learning: test accuracy of the peers", "round", "accuracy")
     _, low = _curve(summary, "accuracy_min")
     _, high = _curve(summary, "accuracy_max")
     axes.fill_between(rounds, low, high, color=SKY, alpha=0.3, linewidth=0, label="worst to best")
     axes.plot(rounds, low, color=SKY, linewidth=1)
-    axes.plot(rounds, mean, color=BLUE, label="mean", marker=_marker(rounds))
-    _as_share(axes, low, high)
+    axes.plot(rounds, mean, color=BLUE, label="mean", marker=marker(rounds))
+    as_share(axes, low, high)
     axes.legend(loc="best")
     return figure
 
@@ -134,9 +91,9 @@ def draw_consensus(summary: RunSummary) -> Any:
     rounds, distance = _curve(summary, "consensus_distance")
     if not rounds:
         return None
-    figure, axes = _axes("How far apart the models are", "round", "consensus distance (estimate)")
-    axes.plot(rounds, distance, color=GREEN, marker=_marker(rounds))
-    _log_or_linear(axes, distance)
+    figure, axes = axes_of("How far apart the models are", "round", "consensus distance (estimate)")
+    axes.plot(rounds, distance, color=GREEN, marker=marker(rounds))
+    log_or_linear(axes, distance)
     return figure
 
 
@@ -146,8 +103,8 @@ def draw_epsilon(summary: RunSummary) -> Any:
     if not rounds:
         return None
     label = f"largest ε of any peer (δ = {summary.delta:g})" if summary.delta else "largest ε"
-    figure, axes = _axes("Privacy spent", "round", label)
-    axes.step(rounds, epsilon, where="post", color=VERMILION, marker=_marker(rounds))
+    figure, axes = axes_of("Privacy spent", "round", label)
+    axes.step(rounds, epsilon, where="post", color=VERMILION, marker=marker(rounds))
     axes.set_ylim(bottom=0)
     return figure
 
@@ -166,7 +123,7 @@ def draw_topology(summary: RunSummary) -> Any:
     graph.add_nodes_from(nodes)
     graph.add_edges_from(traffic)
     place = _layout(nx, graph)
-    figure, axes = _axes("Who spoke to whom", "", "", width=7.2, height=6.4)
+    figure, axes = axes_of("Who spoke to whom", "", "", width=7.2, height=6.4)
     axes.set_axis_off()
     axes.set_aspect("equal")
     most = max(traffic.values(), default=0) or 1
@@ -196,7 +153,7 @@ def draw_bytes(summary: RunSummary) -> Any:
     counts = np.full((len(names), len(names)), np.nan)
     for edge in summary.edges:
         counts[index[edge.sender], index[edge.receiver]] = float(edge.bytes)
-    figure, axes = _axes("Bytes by link", "to", "from", width=7.2, height=6.4)
+    figure, axes = axes_of("Bytes by link", "to", "from", width=7.2, height=6.4)
     axes.grid(False)
     image = axes.imshow(counts, cmap="cividis_r", vmin=0)
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
@@ -288,22 +245,21 @@ def _draw_arms(
     curves = {name: points for name, points in curves.items() if points[0]}
     if not curves:
         return None
-    figure, axes = _axes(title, "round", "")
-    styles = ("-", "--", ":", "-.")
+    figure, axes = axes_of(title, "round", "")
     for number, (name, (rounds, values)) in enumerate(curves.items()):
         axes.plot(
             rounds,
             values,
             color=ARM_COLOURS[number % len(ARM_COLOURS)],
-            linestyle=styles[number // len(ARM_COLOURS) % len(styles)],
+            linestyle=LINE_STYLES[number // len(ARM_COLOURS) % len(LINE_STYLES)],
             label=shown(name, limit=24),
-            marker=_marker(rounds),
+            marker=marker(rounds),
         )
     everything = [value for _, values in curves.values() for value in values]
     if share:
-        _as_share(axes, everything, everything)
+        as_share(axes, everything, everything)
     else:
-        _log_or_linear(axes, everything)
+        log_or_linear(axes, everything)
     axes.legend(loc="best")
     return figure
 
@@ -320,67 +276,3 @@ def _curve(summary: RunSummary, field: str) -> tuple[list[float], list[float]]:
 
 def _curve_of(field: str) -> Callable[[RunSummary], tuple[list[float], list[float]]]:
     return lambda summary: _curve(summary, field)
-
-
-def _marker(rounds: Sequence[float]) -> str:
-    return "o" if len(rounds) == 1 else ""  # a line through one point is invisible
-
-
-def _as_share(axes: Any, low: Sequence[float], high: Sequence[float]) -> None:
-    axes.set_ylim(min(0.0, *low), max(1.0, *high))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-
-
-def _log_or_linear(axes: Any, values: Sequence[float]) -> None:
-    if min(values) > 0 and max(values) / min(values) > 5:
-        axes.set_yscale("log")
-        # plain numbers: the usual powers of ten are formulas, which are switched off
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if _leads(value) else "")
-    else:
-        axes.set_ylim(bottom=0)
-
-
-def _leads(value: float) -> bool:
-    # 2 and 5 of each decade are labelled, so that the labels do not crowd
-    return f"{value:e}"[0] in "25"
-
-
-def _axes(
-    title: str, x_label: str, y_label: str, *, width: float = 7.2, height: float = 4.0
-) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.tick_params(length=0, which="both")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": "Tidings"})
-    return stream.getvalue()
-
-
-@contextmanager
-def _drawing() -> Iterator[None]:
-    try:
-        import matplotlib as mpl
-        import networkx  # noqa: F401  # both are needed, and missed with one message
-    except ImportError as error:
-        raise ConfigError(
-            f"pictures need {error.name}, which is not installed",
-            fix="pip install 'tidings[scenarios]'",
-        ) from error
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # a name in a script that the font lacks is drawn as boxes; that is no fault of the run
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield

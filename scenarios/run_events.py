@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..gossip.events import KINDS, Event
+from ..gossip.events import KINDS, LOG_VERSION, Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class RunStarted(Event):
     peers: int
     rounds: int
     scenario: str
+    log_version: int = LOG_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

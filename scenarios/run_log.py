@@ -90,11 +90,11 @@ class RunLog:
     def _logs(self) -> list[Iterator[Batch]]:
         """Each log, or table, from its oldest part to its newest."""
         notes = _Notes(self)
-        logs = [
+        logs: list[Iterator[Batch]] = [
             chain.from_iterable(read_records(part, notes) for part in tuple(parts))
             for _, parts in groupby(self.files, key=lambda file: file.parent)
         ]
-        tables = [
+        tables: list[Iterator[Batch]] = [
             chain.from_iterable(read_table(part, notes) for part in parts) for parts in self.tables
         ]
         return logs + tables

@@ -52,7 +52,7 @@ def run_scenario(
     _check_engine(scenario, processes=processes)
     make_run_folder(folder)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with _stoppable():
+    with stoppable():
         if scenario.arms == ("gossip",):
             _run_arm(scenario, folder, watch, processes=processes)
             return {scenario.name: folder}
@@ -101,7 +101,7 @@ def _check_engine(scenario: Scenario, *, processes: bool) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """Let SIGTERM end a run as Ctrl-C does, so that no peer in a process of its own stays."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals belong to the main thread

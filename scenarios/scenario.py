@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping
 from importlib import resources
@@ -14,6 +15,7 @@ from ..crypto.errors import ConfigError
 from ..crypto.privacy_settings import PrivacySettings
 from ..gossip.rules import Rules
 from ..peer.config import Name
+from ..peer.graphs import with_edges
 from ..peer.learners.base import TrainingPlan
 from ..peer.learners.spec import LearnerConfig
 from ..peer.settings_files import apply_sets, check_settings, parse_toml, read_toml
@@ -100,26 +102,43 @@ def load_scenario(
     option of their own, such as ``--seed``; these win. Raises ConfigError: no such scenario, or
     a setting that does not fit.
     """
-    texts = bundled()
-    if name_or_path in texts:
-        where = f"bundled scenario '{name_or_path}'"
-        mapping = parse_toml(texts[name_or_path], where=where)
-    elif Path(name_or_path).suffix == ".toml" or "/" in name_or_path:
-        where = name_or_path
-        mapping = read_toml(Path(name_or_path))
-    else:
-        near = difflib.get_close_matches(name_or_path, texts, n=1)
-        raise ConfigError(
-            f"there is no scenario '{name_or_path}'",
-            fix=f"did you mean '{near[0]}'?" if near else f"bundled ones: {', '.join(texts)}",
-        )
+    mapping, where = read_scenario(name_or_path)
     mapping = apply_sets(mapping, sets) | dict(options or {})
-    _fill_in(mapping)
     overrides = [f"--set {one}" for one in sets]
     overrides += [f"--{key} {value}" for key, value in (options or {}).items()]
     if overrides:
         where = f"{where} with {' '.join(overrides)}"
-    return check_settings(Scenario, mapping, where=where)
+    folder = Path() if name_or_path in bundled() else Path(name_or_path).parent
+    return resolve_scenario(mapping, where=where, folder=folder)
+
+
+def read_scenario(name_or_path: str, *, beside: Path = Path()) -> tuple[dict[str, Any], str]:
+    """The settings of a bundled scenario or of a file as they stand, and where that is.
+
+    A relative path starts from the folder ``beside``. Raises ConfigError: there is none.
+    """
+    texts = bundled()
+    if name_or_path in texts:
+        where = f"bundled scenario '{name_or_path}'"
+        return parse_toml(texts[name_or_path], where=where), where
+    if Path(name_or_path).suffix == ".toml" or "/" in name_or_path:
+        return read_toml(beside / name_or_path), str(beside / name_or_path)
+    near = difflib.get_close_matches(name_or_path, texts, n=1)
+    raise ConfigError(
+        f"there is no scenario '{name_or_path}'",
+        fix=f"did you mean '{near[0]}'?" if near else f"bundled ones: {', '.join(texts)}",
+    )
+
+
+def resolve_scenario(mapping: Mapping[str, Any], *, where: str, folder: Path = Path()) -> Scenario:
+    """The settings as a scenario, with what follows from them filled in.
+
+    A file that they name is sought from ``folder``. Raises ConfigError.
+    """
+    filled = copy.deepcopy(dict(mapping))
+    _fill_in(filled)
+    scenario = check_settings(Scenario, filled, where=where)
+    return scenario.model_copy(update={"rules": with_edges(scenario.rules, folder)})
 
 
 def _fill_in(mapping: dict[str, Any]) -> None:

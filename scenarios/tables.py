@@ -6,6 +6,7 @@ may choose a name full of markup or control characters, and it must stay a name.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
@@ -13,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .comparison import Comparison
 from .formats import MISSING, number, percent, shown, size, yes_no
 from .summary_values import RoundRow, RunSummary
 
 MAX_ROWS = 25
 MAX_EDGES = 10
+MAX_SETTINGS = 100
 
 Cell = str | tuple[str, str]  # a text, or a text and its style
 Row = Sequence[Cell]
@@ -41,14 +44,38 @@ def print_summary(console: Console, summary: RunSummary) -> None:
             console.print(table)
 
 
-def print_comparison(console: Console, summaries: Mapping[str, RunSummary]) -> None:
-    """Several runs side by side, then what was refused or went wrong in each."""
-    console.print(summary_table(summaries))
-    for name, summary in summaries.items():
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Several runs side by side, how they differ, then what was refused or went wrong in each."""
+    console.print(summary_table(comparison.summaries))
+    settings = differences_table(comparison)
+    if settings.row_count:
+        console.print(settings)
+    for name, summary in comparison.summaries.items():
         for table in (refusals_table(summary), troubles_table(summary), bad_lines_table(summary)):
             if table.row_count:
                 table.title = Text(f"{shown(name)}: {table.title}")
                 console.print(table)
+
+
+def differences_table(comparison: Comparison) -> Table:
+    """The settings in which the runs differ."""
+    names = list(comparison.summaries)
+    return _filled(
+        "Settings that differ",
+        [""],
+        [shown(name) for name in names],
+        [
+            [shown(row.key), *(_setting(row.values.get(name)) for name in names)]
+            for row in comparison.differences
+        ],
+        limit=MAX_SETTINGS,
+    )
+
+
+def _setting(value: object) -> str:
+    if value is None:
+        return MISSING
+    return shown(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def summary_rows(summaries: Mapping[str, RunSummary]) -> list[tuple[str, list[str]]]:

@@ -18,6 +18,7 @@ from .summary_values import Rollback
 from .tally_values import (
     LinkTally,
     PeerTally,
+    Pull,
     RefusalTally,
     Road,
     RoundTally,
@@ -25,6 +26,7 @@ from .tally_values import (
     largest,
 )
 
+PULL_ROUNDS = 5  # alignments are added up over so many rounds
 SKETCHES_AT_ONCE = 128
 MAX_TRANSITIONS = 200_000  # of links, kept with their times
 
@@ -50,14 +52,17 @@ class Tally:
         self.rounds: dict[int, RoundTally] = {}
         self._names: dict[str, str] = {}
         self.networks: dict[str, None] = {}
+        self.log_version = 0  # the highest that a log names
         self.links: dict[tuple[str, str], LinkTally] = {}
         self.transitions: list[tuple[float, str, str, bool]] = []  # time, peer, neighbour's id, up
         self.refusals: dict[tuple[str, str, str], RefusalTally] = {}
         self.roads: dict[str, int] = {}
         self.proofs: dict[tuple[str, int, str], dict[str, None]] = {}
+        self.proven_at: dict[tuple[str, str], float] = {}  # by author's id and reporter
         self.rolled_back: dict[Rollback, None] = {}
         self.revoked: dict[str, None] = {}
         self.warnings: dict[tuple[str, str], int] = {}
+        self.pulls: dict[int, dict[str, Pull]] = {}  # by rounds // PULL_ROUNDS, then by short id
         self.copies = CopyChecker()
         self._sketch_size: int | None = None
         self._waiting: list[tuple[int, tuple[float, ...]]] = []  # sketches of rounds
@@ -90,7 +95,8 @@ class Tally:
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Take many lines into account."""
-        entry, peer = PeerTally(), None
+        entry = PeerTally()
+        peer: Any = None
         for record in records:
             kind = record.kind
             # most lines are of these two kinds, and many of one peer follow each other
@@ -175,6 +181,7 @@ class Tally:
         match kind:
             case "run-started":
                 self.run = event
+                self.log_version = max(self.log_version, event.log_version)
             case "run-finished":
                 self.outcome = event.outcome
             case "consensus-measured":
@@ -189,9 +196,11 @@ class Tally:
         # the first name stays: a copied folder under another name does not rename the original
         self._names.setdefault(event.id, peer)
         self.networks[event.network] = None
+        self.log_version = max(self.log_version, event.log_version)
 
     def _peer_finished(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.finished = True
+        entry.finished_at = min(entry.finished_at, time)
 
     def _link_up(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         self.links.setdefault((peer, event.neighbour), LinkTally()).up += 1
@@ -222,10 +231,12 @@ class Tally:
     def _budget_spent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         if entry.budget_spent_round is None:
             entry.budget_spent_round = event.round
+            entry.budget_spent_at = time
 
     def _published(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.published_rounds.append(event.round)
         entry.published_at.append(time)
+        entry.captured += event.captured
         self.copies.published(peer, event.sequence, event.state)
 
     def _sent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
@@ -278,6 +289,8 @@ class Tally:
             companion.mixed += 1
             companion.weight += weight
             companion.last_mixed = number
+        if event.alignment:
+            self._aligned(event.alignment, number)
         for other in event.missing:
             companion = entry.companion(other)
             companion.missed += 1
@@ -287,6 +300,16 @@ class Tally:
         entry.missing += len(event.missing)
         if event.sketch:
             self._sketched(event.sketch, entry, number)
+
+    def _aligned(self, cosines: dict[str, float], round_: int) -> None:
+        pulls = self.pulls.setdefault(round_ // PULL_ROUNDS, {})
+        for other, cosine in cosines.items():
+            pull = pulls.get(other)
+            if pull is None:
+                pull = pulls[other] = Pull()
+            pull.cosines += cosine
+            pull.count += 1
+            pull.others += len(cosines)
 
     def _sketched(self, numbers: tuple[float, ...], entry: PeerTally, round_: int) -> None:
         if self._sketch_size is None:
@@ -325,6 +348,7 @@ class Tally:
     def _equivocated(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         key = (event.author, event.sequence, event.proof)
         self.proofs.setdefault(key, {})[peer] = None
+        self.proven_at.setdefault((event.author, peer), time)
 
     def _rolled_back(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         rollback = Rollback(

@@ -54,10 +54,7 @@ class LinkTally:
 
 @dataclass(slots=True)
 class Companion:
-    """A neighbour in the mixing of one peer: weights given to it, rounds that went without it.
-
-    ``aligned`` sums the cosines of Mixed.alignment, ``alignments`` counts them.
-    """
+    """A neighbour in the mixing of one peer: weights given to it, rounds that went without it."""
 
     mixed: int = 0
     weight: float = 0.0
@@ -65,8 +62,6 @@ class Companion:
     missed: int = 0
     first_missed: int = 0
     last_missed: int = 0
-    aligned: float = 0.0
-    alignments: int = 0
 
 
 @dataclass(slots=True)
@@ -81,6 +76,7 @@ class PeerTally:
     index: int = -1
     starts: int = 0
     finished: bool = False
+    finished_at: float = math.inf  # first time
     first_time: float = math.inf
     last_time: float = -math.inf
     rounds: int = 0
@@ -91,7 +87,9 @@ class PeerTally:
     epsilon_before: float | None = None
     delta: float | None = None
     releases: int = 0
+    captured: float = 0.0  # sum of Published.captured
     budget_spent_round: int | None = None
+    budget_spent_at: float = 0.0
     refused: int = 0
     missing: int = 0
     skipped: int = 0
@@ -173,6 +171,15 @@ class RoundTally:
     spread: Spread = field(default_factory=Spread)
     measured: float | None = None
     epsilon: float | None = None
+
+
+@dataclass(slots=True)
+class Pull:
+    """Cosines of one peer's steps with those of the others, in the eyes of who heard it."""
+
+    cosines: float = 0.0  # their sum
+    count: int = 0
+    others: int = 0  # sum of the numbers of steps that were compared with
 
 
 @dataclass(slots=True)

@@ -192,7 +192,9 @@ def arm_of(scenario: Scenario, arm: str) -> Scenario:
         update={"batch_size": scenario.training.batch_size * (scenario.peers // peers)}
     )
     # who speaks to nobody cannot be cut off or lied to, and faults name nodes of the whole network
-    faults = scenario.faults.model_copy(update={"cuts": (), "crashes": (), "liars": ()})
+    faults = scenario.faults.model_copy(
+        update=dict.fromkeys(("cuts", "crashes", "links", "slow", "clocks", "liars"), ())
+    )
     return scenario.model_copy(
         update={
             "arms": (arm,),

@@ -145,7 +145,8 @@ def test_the_wheel_holds_every_module_once(wheel: Path) -> None:
     for package, folder in packages_in_the_tree().items():
         target = package.replace(".", "/")
         expected |= {f"{target}/{file.name}" for file in (ROOT / folder).glob("*.py")}
-    for folder, patterns in {"bundled": ["*.toml"], "page": ["*.js", "*.css"]}.items():
+    data = {"bundled": ["*.toml"], "page": ["*.js", "*.css"], "sweep/bundled": ["*.toml"]}
+    for folder, patterns in data.items():
         for pattern in patterns:
             files = (ROOT / "scenarios" / folder).glob(pattern)
             expected |= {f"tidings/scenarios/{folder}/{file.name}" for file in files}

@@ -39,7 +39,7 @@ def graph_of(rule: TopologyRule) -> Graph:
     """
     period, links = _made(rule)
     remembered = lru_cache(maxsize=_REMEMBERED_ROUNDS)(links)
-    ever = cache(lambda: union([links(place) for place in range(period)]))
+    ever = cache(lambda: _ever(period, links))
     around = cache(lambda: _both_ways(ever()))
     return Graph(
         period=period,
@@ -48,6 +48,16 @@ def graph_of(rule: TopologyRule) -> Graph:
         ever=ever,
         around=around,
     )
+
+
+def _ever(period: int, links: Callable[[int], Links]) -> Links:
+    everything = links(0)
+    for begin in range(1, period, _REMEMBERED_ROUNDS):
+        if len(everything.senders) == everything.nodes * (everything.nodes - 1):
+            break  # a long period need not be gone through to its end
+        places = range(begin, min(begin + _REMEMBERED_ROUNDS, period))
+        everything = union([everything, *map(links, places)])
+    return everything
 
 
 def _both_ways(links: Links) -> Links:

@@ -21,19 +21,19 @@ def create(
     from ...crypto.network import NetworkAdmin
     from ..assembly import describe_model
     from ..config import NetworkConfig
+    from ..graphs import with_edges
     from ..learners.spec import build_model
     from ..settings_files import read_settings
 
     settings = read_settings(NetworkConfig, config, sets or [])
-    model = describe_model(build_model(settings.learner), settings.seed, settings.rules)
-    admin = NetworkAdmin.create(
-        folder, settings.name, settings.rules.model_dump(mode="json"), model
-    )
+    rules = with_edges(settings.rules, config.parent)
+    model = describe_model(build_model(settings.learner), settings.seed, rules)
+    admin = NetworkAdmin.create(folder, settings.name, rules.model_dump(mode="json"), model)
     network = admin.network
     typer.echo(
         f"Made the network '{network.name}' ({network.network_id.hex()}) in {folder}\n"
         f"  a model of {model['parameters']:,} parameters, "
-        f"{settings.rules.topology.nodes} nodes, {settings.rules.rounds} rounds\n"
+        f"{rules.topology.nodes} nodes, {rules.rounds} rounds\n"
         f"  {folder / 'network.json'}: its description, for everybody\n"
         f"  {folder / 'root.key'}: the key that admits and revokes; keep it offline\n"
         "Next: for each peer, with the request that `tidings peer init` made,\n"

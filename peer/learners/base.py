@@ -98,7 +98,7 @@ class Learner(Model, Protocol):
     def train(
         self,
         model: FloatVector,
-        momentum: FloatVector,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
@@ -106,7 +106,7 @@ class Learner(Model, Protocol):
     ) -> FloatVector:
         """The model after one round of local steps, float32 (P,); the arguments are left alone.
 
-        ``momentum`` is the quasi-global buffer (zeros, with beta 0, for plain SGD). Which records
+        ``drift`` (P,) is what the gossip rule adds, times ``beta``, to each gradient. Which records
         each step sees, and with how much noise, is the session's to say. Raises ConfigError when
         training diverges.
         """

@@ -7,7 +7,7 @@ between them; the loss is softmax cross-entropy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +45,10 @@ class Layer:
         return models[:, self.at + self.outputs * self.inputs : self.end]
 
     def forward(self, models: FloatVector, inputs: FloatVector, out: FloatVector) -> None:
-        """Writes the layer's outputs (n, outputs, B) for ``inputs`` (n, inputs, B)."""
-        np.matmul(self.weight(models), inputs, out=out)
+        """Writes the layer's outputs (n, B, outputs) for ``inputs`` (n, B, inputs)."""
+        np.matmul(inputs, self.weight(models).transpose(0, 2, 1), out=out)
         if self.bias:
-            out += self.biases(models)[:, :, None]
+            out += self.biases(models)[:, None, :]
 
 
 class Dense:
@@ -84,7 +84,7 @@ class Dense:
         ``models`` is (n, P), ``x`` (n, B, inputs), ``y`` (n, B) with B >= 1.
         """
         self._forward(models, x, y, work)
-        work.errors[-1] *= np.float32(1 / x.shape[1])
+        work.scores *= np.float32(1 / x.shape[1])
         self._backward(models, work)
         self._gradients(x, out, work)
 
@@ -108,17 +108,15 @@ class Dense:
         self._backward(models, work)
         squares = np.zeros(y.shape)
         for layer, inputs, errors in self._ascending(x, work):
-            lengths = np.square(inputs, dtype=np.float64).sum(axis=1)
-            lengths += layer.bias
-            squares += lengths * np.square(errors, dtype=np.float64).sum(axis=1)
+            squares += (_squares(inputs) + layer.bias) * _squares(errors)
         norms = np.sqrt(squares)
         factors = clip_factors(norms, clip_norm) * present
         broken = ~np.isfinite(norms)
         for errors in work.errors:
-            np.multiply(errors, factors[:, None, :], out=errors)
+            np.multiply(errors, factors[:, :, None], out=errors)
         if broken.any():  # 0 times infinity is not 0
             for values in (*work.errors, *work.outputs[:-1]):
-                values.transpose(0, 2, 1)[broken] = 0
+                values[broken] = 0
         self._gradients(x, out, work)
 
     def score(
@@ -132,71 +130,103 @@ class Dense:
         loss = np.zeros(len(models))
         for start in range(0, len(y), _TESTED):
             labels = y[start : start + _TESTED]
-            inputs = x[None, start : start + _TESTED].transpose(0, 2, 1)
-            for layer in self.layers:
-                outputs = np.empty((len(models), layer.outputs, len(labels)), dtype=np.float32)
-                layer.forward(models, inputs, outputs)
-                if layer is not self.layers[-1]:
-                    np.maximum(outputs, 0, out=outputs)
-                inputs = outputs
-            right += (outputs.argmax(axis=1) == labels).sum(axis=1)
-            outputs -= outputs.max(axis=1, keepdims=True)
-            own = outputs[:, labels, np.arange(len(labels))]
-            np.exp(outputs, out=outputs)
-            loss += (np.log(outputs.sum(axis=1)) - own).sum(axis=1, dtype=np.float64)
+            work = Work(self, len(models), len(labels))
+            self._outputs(models, x[None, start : start + _TESTED], work)
+            scores = work.scores
+            right += (scores.argmax(axis=0) == labels).sum(axis=1)
+            scores -= scores.max(axis=0)
+            own = work.own_scores(labels)
+            np.exp(scores, out=scores)
+            loss += (np.log(work.total_scores()) - own).sum(axis=1, dtype=np.float64)
         return right, loss / len(y)
 
-    def _forward(self, models: FloatVector, x: FloatVector, y: Labels, work: Work) -> None:
-        """Fills ``work.outputs``; the last errors are probabilities minus one-hot labels."""
-        inputs = x.transpose(0, 2, 1)
+    def _outputs(self, models: FloatVector, x: FloatVector, work: Work) -> None:
+        """Fills ``work.outputs``."""
+        inputs = x
         for layer, outputs in zip(self.layers, work.outputs, strict=True):
             layer.forward(models, inputs, outputs)
             if layer is not self.layers[-1]:
                 np.maximum(outputs, 0, out=outputs)
             inputs = outputs
-        inputs -= inputs.max(axis=1, keepdims=True)
-        np.exp(inputs, out=inputs)
-        inputs /= inputs.sum(axis=1, keepdims=True)
-        inputs.reshape(-1)[work.places(y)] -= 1
+
+    def _forward(self, models: FloatVector, x: FloatVector, y: Labels, work: Work) -> None:
+        """From records to the last layer's errors: probabilities minus one-hot labels."""
+        self._outputs(models, x, work)
+        scores = work.scores
+        scores -= scores.max(axis=0)
+        np.exp(scores, out=scores)
+        scores /= work.total_scores()
+        work.subtract_labels(y)
 
     def _backward(self, models: FloatVector, work: Work) -> None:
         """From the last layer's errors to those of all others."""
         for number in range(len(self.layers) - 1, 0, -1):
             above, below = work.errors[number], work.errors[number - 1]
-            np.matmul(self.layers[number].weight(models).transpose(0, 2, 1), above, out=below)
+            np.matmul(above, self.layers[number].weight(models), out=below)
             below *= work.outputs[number - 1] > 0
 
     def _gradients(self, x: FloatVector, out: FloatVector, work: Work) -> None:
         """From errors to gradients: sums over the records of each batch."""
         for layer, inputs, errors in self._ascending(x, work):
-            np.matmul(errors, inputs.transpose(0, 2, 1), out=layer.weight(out))
+            np.matmul(errors.transpose(0, 2, 1), inputs, out=layer.weight(out))
             if layer.bias:
-                np.sum(errors, axis=2, out=layer.biases(out))
+                np.matmul(work.ones, errors, out=layer.biases(out))
 
     def _ascending(
         self, x: FloatVector, work: Work
-    ) -> list[tuple[Layer, FloatVector, FloatVector]]:
-        """Each layer with its inputs (n, inputs, B) and errors (n, outputs, B)."""
-        inputs = [x.transpose(0, 2, 1), *work.outputs[:-1]]
-        return list(zip(self.layers, inputs, work.errors, strict=True))
+    ) -> Iterator[tuple[Layer, FloatVector, FloatVector]]:
+        """Each layer with its inputs (n, B, inputs) and errors (n, B, outputs)."""
+        return zip(self.layers, [x, *work.outputs[:-1]], work.errors, strict=True)
 
 
 class Work:
-    """Scratch memory for ``models`` models that are handed ``records`` records each."""
+    """Scratch memory for ``models`` models that are handed ``records`` records each.
+
+    Inputs, outputs and errors of all layers are (n, B, width). The last layer's lie in memory
+    class by class, for what softmax does is done to whole classes: ``scores`` (classes, n, B).
+    """
 
     def __init__(self, net: Dense, models: int, records: int) -> None:
-        shapes = [(models, layer.outputs, records) for layer in net.layers]
-        self.outputs = [np.empty(shape, dtype=np.float32) for shape in shapes]
-        below = [np.empty(shape, dtype=np.float32) for shape in shapes[:-1]]
-        self.errors = [*below, self.outputs[-1]]  # the last outputs turn into errors in place
-        size = net.classes * records
-        self._first = np.arange(models)[:, None] * size + np.arange(records)
-        self._records = records
+        hidden = [(models, records, layer.outputs) for layer in net.layers[:-1]]
+        # One number more than fills a row: whatever there is one of, no two axes then have the
+        # same stride, by which NumPy would choose another way to multiply, with other bits.
+        self._row = models * records + 1
+        self._memory = np.empty(net.classes * self._row, dtype=np.float32)
+        rows = self._memory.reshape(net.classes, self._row)[:, :-1]
+        self.scores = rows.reshape(net.classes, models, records)
+        last = self.scores.transpose(1, 2, 0)  # whose outputs turn into errors in place
+        self.outputs = [*(np.empty(shape, dtype=np.float32) for shape in hidden), last]
+        self.errors = [*(np.empty(shape, dtype=np.float32) for shape in hidden), last]
+        # Sums are matrix products: of those the bits do not depend on how many models there are.
+        self.ones = np.ones(records, dtype=np.float32)
+        self._class_ones = np.ones(net.classes, dtype=np.float32)
+        self._place = np.arange(models * records).reshape(models, records)
 
-    def places(self, y: Labels) -> NDArray[np.int64]:
-        """Where in the last outputs, as one long row, the label of each record stands, (n, B)."""
-        places: NDArray[np.int64] = self._first + y * self._records
+    def total_scores(self) -> FloatVector:
+        """The sum over the classes, (n, B)."""
+        total: FloatVector = np.matmul(self._class_ones, self.scores.transpose(1, 0, 2))
+        return total
+
+    def own_scores(self, y: Labels) -> FloatVector:
+        """The scores of the labels ``y`` (n, B) or (B,), as a copy (n, B)."""
+        own: FloatVector = self._memory[self._places(y)]
+        return own
+
+    def subtract_labels(self, y: Labels) -> None:
+        """Takes 1 from the scores of the labels ``y`` (n, B)."""
+        self._memory[self._places(y)] -= 1
+
+    def _places(self, y: Labels) -> NDArray[np.int64]:
+        places: NDArray[np.int64] = y * self._row + self._place
         return places
+
+
+def _squares(values: FloatVector) -> NDArray[np.float64]:
+    """The squared norm along the last axis; in float64, where it cannot overflow."""
+    squares: NDArray[np.float64] = np.matmul(
+        np.square(values, dtype=np.float64), np.ones(values.shape[-1])
+    )
+    return squares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

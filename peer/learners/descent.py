@@ -41,7 +41,7 @@ def descend(
     gradients: Gradients,
     samples: int,
     model: FloatVector,
-    momentum: FloatVector,
+    drift: FloatVector | None,
     *,
     beta: float,
     plan: TrainingPlan,
@@ -53,7 +53,7 @@ def descend(
     """
     x = model.copy()
     with np.errstate(over="ignore", invalid="ignore"):  # told below, once
-        pull = np.float32(beta) * momentum if beta else None
+        pull = None if drift is None or not beta else np.float32(beta) * drift
         velocity = np.zeros_like(x) if plan.momentum else None
         for _ in range(plan.local_steps):
             rows = session.sample(samples, plan.batch_size)

@@ -75,7 +75,7 @@ class SoftmaxLearner(SoftmaxModel):
     def train(
         self,
         model: FloatVector,
-        momentum: FloatVector,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
@@ -83,7 +83,7 @@ class SoftmaxLearner(SoftmaxModel):
     ) -> FloatVector:
         """The model after one round of local steps, float32 (P,); see ``Learner.train``."""
         return descend(
-            self.dense, self.samples, model, momentum, beta=beta, plan=plan, session=session
+            self.dense, self.samples, model, drift, beta=beta, plan=plan, session=session
         )
 
     def evaluate(self, model: FloatVector) -> Evaluation:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .data import Dataset, check_labels
 from .dense_module import dense_task
 from .descent import descend
 from .per_example import ClippedSum, Loss, clipped_sum, is_random, per_record
-from .torch_scores import scorer
+from .torch_scores import Scorer, scorer
 
 if TYPE_CHECKING:
     from ...crypto.privacy import Session
@@ -96,12 +97,23 @@ class TorchModel:
         return module
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchTask:
+    """A module, and the records that it learns from: inputs and targets of each kind."""
+
+    module: nn.Module
+    loss: Loss
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    score: Scorer
+
+
 class TorchLearner(TorchModel):
     """A module trained on a peer's own records.
 
     ``loss(output, target)`` gives one number. Raises ConfigError when module, loss and data set
-    do not fit together: one test record is run through them. ``dense`` is the same task for the
-    NumPy kernel where there is one; it then does all the work.
+    do not fit together: one test record is run through them. ``task`` is what was checked, and
+    ``dense`` the same for the NumPy kernel where that knows such modules; it then does the work.
     """
 
     def __init__(
@@ -115,16 +127,21 @@ class TorchLearner(TorchModel):
     ) -> None:
         super().__init__(factory, arguments, name=name)
         self._lock = threading.Lock()  # the module holds one vector at a time
-        self._loss = loss
-        self._train = _tensor(dataset.train_x), _tensor(dataset.train_y)
-        self._test = _tensor(dataset.test_x), _tensor(dataset.test_y)
+        train = _tensor(dataset.train_x), _tensor(dataset.train_y)
+        test = _tensor(dataset.test_x), _tensor(dataset.test_y)
         self._vector = self._gathered()
         self._module.eval()
-        with torch.no_grad(), _telling(name, self._misfit()):
-            output = self._module(self._test[0][:1])
-            self._check_output(output, dataset)
-            _check_loss(loss(output, self._test[1][:1]))
-        self._score = scorer(loss, output, self._test[1], name=name)
+        with torch.no_grad(), _telling(name, _misfit(*test)):
+            output = self._module(test[0][:1])
+            self._check_output(output, loss, dataset)
+            _check_loss(loss(output, test[1][:1]))
+        self.task = TorchTask(
+            module=self._module,
+            loss=loss,
+            train=train,
+            test=test,
+            score=scorer(loss, output, test[1], name=name),
+        )
         self.dense = dense_task(self._module, loss, dataset)
         self._random = is_random(self._module)
         self._clipped: ClippedSum | None = None
@@ -132,7 +149,7 @@ class TorchLearner(TorchModel):
     @property
     def samples(self) -> int:
         """The number of training records."""
-        return len(self._train[1])
+        return len(self.task.train[1])
 
     def prepare(self, *, per_example: bool) -> None:
         """Makes sure that training will work; ``per_example`` where each gradient is clipped.
@@ -150,14 +167,14 @@ class TorchLearner(TorchModel):
     def train(
         self,
         model: FloatVector,
-        momentum: FloatVector,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
         session: Session,
     ) -> FloatVector:
         """The model after one round of local steps, float32 (P,); see ``Learner.train``."""
-        return descend(self, self.samples, model, momentum, beta=beta, plan=plan, session=session)
+        return descend(self, self.samples, model, drift, beta=beta, plan=plan, session=session)
 
     def mean_gradient(self, model: FloatVector, rows: Rows) -> FloatVector:
         """The gradient of the loss over ``rows``, float32 (P,).
@@ -169,10 +186,10 @@ class TorchLearner(TorchModel):
         seed = (
             int.from_bytes(digest("layer-seed", model.data)[:8], "little") if self._random else None
         )
-        x, y = (part[torch.from_numpy(rows)] for part in self._train)
+        x, y = (part[torch.from_numpy(rows)] for part in self.task.train)
         with self._lock, _telling(self.name, "the module failed in training"), _seeded(seed):
             self._load(model, training=True)
-            value = self._loss(self._module(x), y)
+            value = self.task.loss(self._module(x), y)
             found = torch.autograd.grad(
                 value, [p for _, p in self._trained], allow_unused=True, materialize_grads=True
             )
@@ -184,13 +201,12 @@ class TorchLearner(TorchModel):
         if self.dense is not None:
             return self.dense.clipped_sum(model, rows, clip_norm)
         total = np.zeros(self.parameters, dtype=np.float32)
-        x, y = (part[torch.from_numpy(rows)] for part in self._train)
+        x, y = (part[torch.from_numpy(rows)] for part in self.task.train)
         with self._lock, _telling(self.name, "the module cannot be trained record by record"):
             self._load(model, training=True)
             if self._clipped is None:
-                self._clipped = clipped_sum(
-                    self._module, self._loss, self._train[0][:1], self._train[1][:1]
-                )
+                one_x, one_y = (part[:1] for part in self.task.train)
+                self._clipped = clipped_sum(self._module, self.task.loss, one_x, one_y)
             if len(rows):
                 self._clipped(x, y, clip_norm, torch.from_numpy(total))
         return total
@@ -199,17 +215,18 @@ class TorchLearner(TorchModel):
         """How good ``model``, float32 (P,), is on the test records."""
         if self.dense is not None:
             return self.dense.evaluate(model)
-        x, y = self._test
+        task = self.task
+        x, y = task.test
         loss = score = 0.0
         with self._lock, torch.no_grad(), _telling(self.name, "the module failed in evaluation"):
             self._load(model, training=False)
             for start in range(0, len(y), _CHUNK):
                 target = y[start : start + _CHUNK]
                 output = self._module(x[start : start + _CHUNK])
-                score += self._score.add(output, target)
-                loss += float(self._loss(output, target)) * len(target)
+                score += task.score.add(output, target)
+                loss += float(task.loss(output, target)) * len(target)
         return Evaluation(
-            accuracy=self._score.finish(score, len(y)), loss=loss / len(y), samples=len(y)
+            accuracy=task.score.finish(score, len(y)), loss=loss / len(y), samples=len(y)
         )
 
     def _load(self, model: FloatVector, *, training: bool) -> None:
@@ -229,12 +246,13 @@ class TorchLearner(TorchModel):
 
     def _misfit(self) -> str:
         """What to say when the module cannot take a record."""
-        x, y = self._test
+        task = self.task
+        x, y = task.test
         return (
             f"module, loss and data set do not fit; a record is {_shown(x)}, its target {_shown(y)}"
         )
 
-    def _check_output(self, output: object, dataset: Dataset) -> None:
+    def _check_output(self, output: object, loss: Loss, dataset: Dataset) -> None:
         """ConfigError when the module gives something that does not fit the targets."""
         if not isinstance(output, Tensor):
             raise ConfigError(
@@ -242,17 +260,23 @@ class TorchLearner(TorchModel):
                 where=self.name,
                 fix="wrap it in a module that returns what the loss needs",
             )
-        target = self._test[1]
-        if target.dtype == torch.int64 and output.ndim == target.ndim + 1:
+        target = dataset.test_y
+        if target.dtype == np.int64 and output.ndim == target.ndim + 1:
             for part in ("train_y", "test_y"):
                 check_labels(part, getattr(dataset, part), output.shape[1])
-        elif per_record(self._loss) is not None and output.shape[1:] != target.shape[1:]:
+        elif per_record(loss) is not None and output.shape[1:] != target.shape[1:]:
             # torch would stretch one to the shape of the other and train on nonsense
             raise ConfigError(
-                f"the module gives {_shown(output)} for a record whose target is {_shown(target)}",
+                f"the module gives {_shown(output)} for a record whose target is "
+                f"{_shown(torch.from_numpy(target.copy()))}",
                 where=self.name,
                 fix="give targets the shape of the module's output",
             )
+
+
+def _misfit(x: Tensor, y: Tensor) -> str:
+    """What to say when a module cannot take a record."""
+    return f"module, loss and data set do not fit; a record is {_shown(x)}, its target {_shown(y)}"
 
 
 def _check_loss(value: object) -> None:

@@ -47,7 +47,7 @@ class Frame:
     """One whole frame from this peer. Its content is as untrusted as its sender."""
 
     peer: bytes
-    data: bytes = field(repr=False)
+    data: bytes | bytearray = field(repr=False)
 
 
 Delivery = LinkUp | LinkDown | Frame

@@ -18,31 +18,41 @@ def header(size_bytes: int) -> bytes:
 
 
 class FrameParser:
-    """Cuts a stream of bytes into frames, however the bytes arrive."""
+    """Cuts a stream of bytes into frames, however the bytes arrive; each is copied once."""
 
     def __init__(self, max_frame_bytes: int) -> None:
         self._max_frame_bytes = max_frame_bytes
-        self._buffer = bytearray()
+        self._header = bytearray()
+        self._size = 0
+        self._frame = bytearray()  # grows with what arrives, whatever was announced
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next bytes and give the frames that they complete.
+    def feed(self, chunk: bytes | memoryview) -> Iterator[bytearray]:
+        """Take the next bytes and give the frames that they complete; each is the caller's.
 
         Raises ``OverLong`` after the frames before it, as soon as a length above the limit is
         announced and before any byte of that frame is kept. Nothing can be fed after that.
         """
-        self._buffer += chunk
-        while len(self._buffer) >= HEADER_BYTES:
-            size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
-            if size > self._max_frame_bytes:
-                self._buffer.clear()
-                raise OverLong(
-                    f"a frame of {size} bytes was announced; the limit is {self._max_frame_bytes}"
-                )
-            end = HEADER_BYTES + size
-            if len(self._buffer) < end:
-                break
-            with memoryview(self._buffer) as view:
-                frame = bytes(view[HEADER_BYTES:end])
-            del self._buffer[:end]
-            if frame:
-                yield frame
+        rest = memoryview(chunk)
+        while rest:
+            if len(self._header) < HEADER_BYTES:
+                rest = self._take_header(rest)
+                if len(self._header) < HEADER_BYTES:
+                    break
+            missing = self._size - len(self._frame)
+            self._frame += rest[:missing]
+            rest = rest[missing:]
+            if len(self._frame) == self._size:
+                frame, self._frame = self._frame, bytearray()
+                self._header.clear()
+                if frame:
+                    yield frame
+
+    def _take_header(self, rest: memoryview) -> memoryview:
+        missing = HEADER_BYTES - len(self._header)
+        self._header += rest[:missing]
+        self._size = int.from_bytes(self._header, "big")
+        if len(self._header) == HEADER_BYTES and self._size > self._max_frame_bytes:
+            raise OverLong(
+                f"a frame of {self._size} bytes was announced; the limit is {self._max_frame_bytes}"
+            )
+        return rest[missing:]

@@ -10,10 +10,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..comparison import Comparison, compare
+from ..drawing import save_pictures
 from ..formats import shown
-from ..plots import comparison_pictures, pictures, save_pictures
+from ..plots import comparison_pictures, pictures
 from ..run_log import arms
-from ..summary import RunSummary, summarise
+from ..summary import RunSummary
 from ..tables import print_comparison, print_summary
 
 
@@ -33,22 +35,22 @@ def inspect(
     """
     folders = arms(run)
     alone = run in folders.values()
-    summaries = {name: summarise(folder) for name, folder in folders.items()}
-    files = [] if plots is None else _draw(summaries, plots, alone=alone)
+    comparison = compare(folders)
+    files = [] if plots is None else _draw(comparison.summaries, plots, alone=alone)
     if json:
-        found = {name: summary.as_json() for name, summary in summaries.items()}
-        whole = next(iter(found.values())) if alone else {"arms": found}
+        first = next(iter(comparison.summaries.values()))
+        whole = first.as_json() if alone else comparison.as_json()
         typer.echo(json_format.dumps(whole, allow_nan=False))
     else:
-        _print(summaries, files, alone=alone)
+        _print(comparison, files, alone=alone)
 
 
-def _print(summaries: dict[str, RunSummary], files: list[Path], *, alone: bool) -> None:
+def _print(comparison: Comparison, files: list[Path], *, alone: bool) -> None:
     console = Console()
     if alone:
-        print_summary(console, next(iter(summaries.values())))
+        print_summary(console, next(iter(comparison.summaries.values())))
     else:
-        print_comparison(console, summaries)
+        print_comparison(console, comparison)
     for file in files:
         console.print(Text(shown(str(file), limit=1000)), soft_wrap=True)
 

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ...peer.clock import local_stamp
+from ..comparison import compare
 from ..formats import shown
 from ..progress import RunProgress
 from ..report import write_report
 from ..runner import run_scenario
 from ..scenario import bundled, load_scenario
-from ..summary import summarise
 from ..tables import print_comparison, print_summary
 
 
@@ -68,18 +68,18 @@ def run(
         told = f"Interrupted. What happened until then: tidings inspect {shlex.quote(str(folder))}"
         Console(stderr=True).print(Text(shown(told, limit=1000)), soft_wrap=True)
         raise
-    summaries = {name: summarise(path) for name, path in folders.items()}
+    comparison = compare(folders)
     report = write_report(folder)
-    alone = len(summaries) == 1
+    alone = len(folders) == 1
+    first = next(iter(comparison.summaries.values()))
     if json:
-        objects = {name: summary.as_json() for name, summary in summaries.items()}
-        whole = next(iter(objects.values())) if alone else {"arms": objects}
+        whole = first.as_json() if alone else comparison.as_json()
         typer.echo(json_format.dumps(whole, allow_nan=False))
         return
     if alone:
-        print_summary(console, next(iter(summaries.values())))
+        print_summary(console, first)
     else:
-        print_comparison(console, summaries)
+        print_comparison(console, comparison)
     console.print(Text(f"Folder: {shown(str(folder), limit=1000)}"), soft_wrap=True)
     console.print(Text(f"Report: {shown(str(report), limit=1000)}"), soft_wrap=True)
 

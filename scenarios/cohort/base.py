@@ -6,31 +6,36 @@
 
 ``models`` is float32 (n, P), a row for each of ``nodes`` (n,), and changes in place. A node's
 result depends on its own row, key and records alone: not on the other nodes of the call, their
-order, or how many are worked on at a time. Without privacy it trains on the same records as the
-peer of that number in the `sim` engine does; linear models and perceptrons run through the same
-kernel as there (peer/learners/dense.py) and come to the same bits.
+order, or how many are worked on at a time. Without record-level privacy it trains on the same
+records as the peer with the same seed does in the `sim` engine; linear models and perceptrons
+(whatever is ``dense``) run through the same kernel as there and come to the same bits.
+
+A cohort is for one thread. Noise has the scale that the accountant was told, but it follows from
+the keys, so a simulated run protects nobody; the accounting is the engine's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...crypto.privacy_settings import PrivacySettings
 from ...crypto.sampling import Keys
 from ...gossip.grid import FloatVector
 from ...peer.learners.base import TrainingPlan
 from ...peer.learners.data import Dataset
-from ...peer.learners.dense import DenseTask
+from ...peer.learners.softmax import SoftmaxLearner
 from ...peer.learners.spec import build_learner
 
 if TYPE_CHECKING:
     from ..scenario import Scenario
 
-Nodes = NDArray[np.intp]
+Nodes: TypeAlias = NDArray[np.intp]
+"""Numbers of nodes, or of rows that belong to nodes, (n,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +50,29 @@ class Scores:
     samples: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The privacy that all nodes train with: settings of mode "record" or "peer".
+
+    ``multiplier`` is the noise's standard deviation divided by the clip norm, as the gate of each
+    node would have chosen it (``PrivacyGate.noise_multiplier``).
+    """
+
+    settings: PrivacySettings
+    multiplier: float
+
+
 class Cohort(Protocol):
     """The learners of all nodes."""
 
     @property
-    def nodes(self) -> int:
-        """The number of nodes, N."""
+    def samples(self) -> NDArray[np.int64]:
+        """The number of training records of each node, int64 (N,)."""
         ...
 
     @property
     def parameters(self) -> int:
         """The number of parameters of a model, P."""
-        ...
-
-    @property
-    def samples(self) -> NDArray[np.int64]:
-        """The number of training records of each node, int64 (N,)."""
         ...
 
     def train(
@@ -72,14 +84,16 @@ class Cohort(Protocol):
         plan: TrainingPlan,
         nodes: Nodes,
         keys: Keys,
+        noise: Noise | None = None,
     ) -> Nodes:
         """One round of local steps, in place: the rows of ``models`` (n, P) belong to ``nodes``.
 
         Each step is x -= lr (beta m + v), with ``momentum`` m (n, P) or None for none, and v the
-        gradient or the plan's own momentum. ``keys`` (n, 2) draw the batches: those of the
-        sessions' seeds (crypto/sampling.py).
+        gradient or the plan's own momentum. ``keys`` (n, 2) are those of the sessions' seeds
+        (``crypto.sampling.batch_keys``). With ``noise`` the rows become what the nodes would
+        release: trained by DP-SGD, or with the whole update clipped and noised.
 
-        Returns which rows diverged; these are as they were before.
+        Returns the numbers of the rows that diverged; these are as they were before.
         """
         ...
 
@@ -91,20 +105,25 @@ class Cohort(Protocol):
 def make_cohort(scenario: Scenario, shares: Sequence[Dataset]) -> Cohort:
     """The learners of a scenario's nodes, each with its own share of the training records.
 
-    Raises ConfigError when a node's records do not suit the model.
+    Raises ConfigError when the records do not suit the model, or the model the kind of privacy.
     """
-    from .dense import DenseCohort
+    # imported here, for they import what stands above
+    from .chunked import ChunkedCohort
+    from .dense import DenseKernel
 
     learner = build_learner(scenario.learner, dataset=joined(shares))
+    per_example = scenario.privacy.mode == "record"
+    learner.prepare(per_example=per_example)
     samples = np.array([share.samples for share in shares], dtype=np.int64)
-    dense = getattr(learner, "dense", None)
-    if isinstance(dense, DenseTask):
-        return DenseCohort(dense, samples)
-    raise NotImplementedError("models other than perceptrons: the generic path")
+    if isinstance(learner, SoftmaxLearner):
+        return ChunkedCohort(DenseKernel(learner.dense), samples)
+    from .torch_cohort import torch_cohort  # softmax regression needs no torch
+
+    return torch_cohort(learner, samples, scenario.learner, shares, per_example=per_example)
 
 
 def joined(shares: Sequence[Dataset]) -> Dataset:
-    """All nodes' training records one after another, and the test records that they share."""
+    """All nodes' training records one after another, and the test records, which they share."""
     first = shares[0]
     return Dataset(
         train_x=np.concatenate([share.train_x for share in shares]),

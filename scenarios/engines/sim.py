@@ -108,6 +108,10 @@ class Simulation:
         self._by_key = {node.state.me.key: node for node in self.nodes}
         pace = np.random.default_rng([world.seed, 0x9ACE]).random(len(self.nodes))
         self._train_s = [faults.train_s * (1.0 + faults.straggle * float(p)) for p in pace]
+        for slow in faults.slow:
+            self._train_s[slow.node] *= slow.times
+        self._delay_s = {_pair(*link.ends): link.delay_s for link in faults.links}
+        self._ahead_s = {clock.node: clock.ahead_s for clock in faults.clocks}
         rules = world.scenario.rules
         self._crashes = list(faults.crashes)
         self._down_until: dict[int, float] = {}
@@ -191,7 +195,8 @@ class Simulation:
     def _carry_out(self, node: SimNode, effect: fx.Effect) -> None:
         match effect:
             case fx.Record():
-                self._sink(self._now, node.citizen.name, _labelled(effect.event))
+                noted_at = self._now + self._ahead_s.get(node.citizen.index, 0.0)
+                self._sink(noted_at, node.citizen.name, _labelled(effect.event))
             case fx.Send():
                 self._post(node, effect.to, effect.frame)
             case fx.Broadcast():
@@ -241,7 +246,8 @@ class Simulation:
         link = self._links.get(_pair(a, b))
         if link is None or self._cut_apart(a, b) or self._rng.random() < self._faults.loss:
             return
-        delay = self._faults.delay_s + self._faults.jitter_s * float(self._rng.random())
+        delay = self._delay_s.get(_pair(a, b), self._faults.delay_s)
+        delay += self._faults.jitter_s * float(self._rng.random())
         if self._faults.rate_bit_s:
             begins = max(self._now, link.free_at.get(a, 0.0))
             link.free_at[a] = begins + 8 * len(frame) / self._faults.rate_bit_s

@@ -178,7 +178,7 @@ def test_a_peer_that_comes_back_carries_on_where_it_was(stop_in):
     assert (after.phase, after.round) == (stop_in, 3)
     assert after.own.sequence == before.own.sequence
     assert np.array_equal(after.model, before.model)
-    assert np.array_equal(after.momentum, before.momentum)
+    assert np.array_equal(after.memory, before.memory)
     if stop_in is Phase.TRAINING:
         assert town.jobs[0] is not None
         assert np.array_equal(town.jobs[0].model, before.model)

@@ -59,6 +59,17 @@ def test_addition_is_exact_or_refused(pair: tuple[np.ndarray, np.ndarray]) -> No
             grid.add(p, q)
 
 
+@pytest.mark.parametrize("place", [0, 2**14 - 1, 2**14, 40_000])
+@pytest.mark.parametrize("row", [0, 1])
+def test_an_overflow_is_noticed_wherever_it_is(place: int, row: int) -> None:
+    p = np.zeros((2, 40_001), dtype=np.int32)
+    q = np.ones_like(p)
+    assert (grid.add(p, q) == 1).all()
+    p[row, place] = grid.LARGEST
+    with pytest.raises(grid.GridOverflow):
+        grid.add(p, q)
+
+
 @settings(derandomize=True, deadline=None)
 @given(PAIRS)
 def test_a_difference_leads_back_and_never_past_its_end(

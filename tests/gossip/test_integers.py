@@ -47,6 +47,60 @@ def test_what_is_encoded_comes_back(v: np.ndarray) -> None:
     assert len(data) <= 5 + 4 * v.size + 4 * blocks
 
 
+def read_plainly(data: bytes) -> list[int]:
+    """What a code stands for, number by number and bit by bit, as the module's docstring has it."""
+    size, shift = struct.unpack_from("<IB", data)
+    at, values = 5, []
+
+    def numbers(count: int) -> list[int]:
+        nonlocal at
+        k, length = struct.unpack_from("<BH", data, at)
+        unary = data[at + 3 : at + 3 + length]
+        packed = data[at + 3 + length :][: (count * k + 7) // 8]
+        at += 3 + length + len(packed)
+        quotients, zeros = [], 0
+        for place in range(8 * length):
+            if unary[place // 8] >> place % 8 & 1:
+                quotients.append(zeros)
+                zeros = 0
+            else:
+                zeros += 1
+        bits = int.from_bytes(packed, "little")
+        remainders = [bits >> n * k & ((1 << k) - 1) for n in range(count)]
+        return [q << k | r for q, r in zip(quotients or [0] * count, remainders, strict=True)]
+
+    while len(values) < size:
+        block = [0] * min(BLOCK, size - len(values))
+        tag = data[at] if shift < 32 else 0
+        at += shift < 32
+        if tag == 1:
+            block = numbers(len(block))
+        elif tag == 2:
+            (count,) = struct.unpack_from("<H", data, at)
+            at += 2
+            place = -1
+            for gap, number in zip(numbers(count), numbers(count), strict=True):
+                place += gap + 1
+                block[place] = number + 1
+        values += block
+    assert at == len(data)
+    return [(n >> 1 ^ -(n & 1)) << shift for n in values]
+
+
+@settings(PROPERTY, max_examples=60)
+@given(vectors())
+def test_a_plain_reader_reads_the_same(v: np.ndarray) -> None:
+    code = encode(v[:3000])
+    assert read_plainly(code) == decode(code, len(v[:3000])).tolist()
+
+
+def test_a_plain_reader_reads_several_blocks_alike() -> None:
+    rng = np.random.Generator(np.random.PCG64(5))
+    v = np.rint(rng.normal(size=2 * BLOCK + 77) * 30).astype(np.int32) << 6
+    v[BLOCK : 2 * BLOCK][rng.random(BLOCK) > 0.02] = 0
+    assert read_plainly(encode(v)) == v.tolist()
+
+
 @PROPERTY
 @given(vectors(), st.data())
 def test_any_bytes_give_a_vector_or_a_remote_error(v: np.ndarray, data: st.DataObject) -> None:

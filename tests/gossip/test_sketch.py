@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidings.gossip.sketch import sketch
+from tidings.gossip.sketch import CLASSES, sketch
 
 
 def models(seed: int, *shape: int) -> np.ndarray:
@@ -21,6 +21,24 @@ def test_a_sketch_is_linear_and_rows_are_independent(seed: int, p: int, size: in
     assert sx.dtype == np.float32
     assert np.allclose(sketch(x - 2 * y, seed, size), sx - 2 * sy, atol=1e-4)
     assert np.array_equal(sketch(x[1, 2], seed, size), sx[1, 2])
+
+
+@pytest.mark.parametrize("p", [1, 100, CLASSES, CLASSES + 1, 3 * CLASSES + 500])
+def test_each_coordinate_goes_with_its_sign_to_the_place_of_its_class(p: int) -> None:
+    x = np.rint(models(p, p) * 100)  # whole numbers, so every order of adding gives the same bits
+    raw = [int(number) for number in np.random.PCG64(9).random_raw(p)]
+    plain = [0.0] * 64
+    for i, value in enumerate(x.tolist()):
+        plain[raw[i % CLASSES] % 64] += -value if raw[i] >> 63 else value
+    assert sketch(x, 9).tolist() == plain
+
+
+def test_a_large_model_is_estimated_as_well() -> None:
+    x = models(3, 20_000) * (np.arange(20_000) % 64 == 7)  # one column of a layer of 64
+    true = float(np.square(x).sum())
+    estimates = np.array([np.square(sketch(x, s)).sum() for s in range(200)], dtype=np.float64)
+    assert estimates.mean() == pytest.approx(true, rel=4 * np.sqrt(2 / 64 / 200))
+    assert estimates.std() / true < 1.3 * np.sqrt(2 / 64)
 
 
 def test_squared_distances_are_estimated_without_bias() -> None:

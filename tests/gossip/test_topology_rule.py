@@ -25,6 +25,7 @@ from tidings.gossip.topology_rule import TopologyRule, torus_sides
         ({"kind": "edges", "nodes": 3, "edges": [[0, 1]], "file": "g"}, "instead of 'edges'"),
         ({"kind": "ring", "nodes": 3, "file": "g"}, "goes with kind 'edges'"),
         ({"kind": "ring", "nodes": 3, "edges": [[0, 1]]}, "makes its own edges"),
+        ({"kind": "complete", "nodes": 10_000}, "99990000 links"),
         ({"kind": "small-world", "nodes": 3}, "Input should be"),
     ],
 )

@@ -111,6 +111,21 @@ def test_the_momentum_pulls_every_step_and_stays_as_it_was():
     assert not model.any()
 
 
+def test_local_momentum_gathers_within_a_round_and_is_forgotten_after_it():
+    learner, _ = made(6)
+    plan = TrainingPlan(local_steps=3, batch_size=learner.samples, learning_rate=0.1, momentum=0.8)
+    start = learner.initial(0)
+    pull = np.linspace(-1, 1, learner.parameters).astype(np.float32)
+    x, everything = start, np.arange(learner.samples)
+    for _ in range(2):
+        found = learner.train(x, pull, beta=0.5, plan=plan, session=FakeSession())
+        velocity = np.zeros_like(x)
+        for _ in range(3):
+            velocity = np.float32(0.8) * velocity + learner.dense.mean_gradient(x, everything)
+            x = x - np.float32(0.1) * (np.float32(0.5) * pull + velocity)
+        np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-6)
+
+
 def test_an_empty_batch_is_a_step_all_the_same():
     learner, _ = made(3)
     session = FakeSession(clip=1.0, rate=0.0)

@@ -89,3 +89,10 @@ def records(samples=40, classes=3):
 
 def nothing():
     return None
+
+
+def deep():
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(6, 9, bias=False), nn.ReLU(), nn.Identity(), nn.Linear(9, 4),
+        nn.ReLU(), nn.Linear(4, 3),
+    )  # fmt: skip

@@ -26,11 +26,14 @@ class StandIn:
         assert not per_example
 
     def train(
-        self, model: np.ndarray, momentum: np.ndarray, *, beta: float, plan: Any, session: Any
+        self, model: np.ndarray, drift: np.ndarray | None, *, beta: float, plan: Any, session: Any
     ) -> np.ndarray:
         rng = np.random.default_rng([self._node, session.round])
         step = rng.normal(scale=0.05, size=model.size) * rng.exponential(size=model.size)
-        after = model - np.float32(0.1) * (np.float32(beta) * momentum + np.float32(0.1) * model)
+        pull = np.float32(0.1) * model
+        if drift is not None:
+            pull += np.float32(beta) * drift
+        after = model - np.float32(0.1) * pull
         return after + step.astype(np.float32)
 
     def evaluate(self, model: np.ndarray) -> Evaluation:

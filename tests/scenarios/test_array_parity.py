@@ -60,7 +60,7 @@ def arrayed(
     tape = tape_of(world, graph) if tape_of_run is None else tape_of_log(tape_of_run, graph)
     run = ArrayRun(world, LineChronicle(world, noted.sink), workers, graph, tape)
     assert run.run() == "finished"
-    return noted, run.arrays.public.rows(np.arange(world.scenario.peers))
+    return noted, run.arrays.copies(np.arange(world.scenario.peers))
 
 
 def assert_same(scenario: Scenario) -> None:
@@ -102,6 +102,15 @@ SCENARIOS = {
     "crashes": ["rules.topology.kind=ring", "rules.compression=top-k", CRASHES],
     "crashes sgd": ["rules.topology.kind=one-peer-exponential", "rules.optimiser=sgd", CRASHES],
     "cut": ['rules.topology={kind="random-regular", degree=4}', "rules.compression=none", CUT],
+    "tracking": [
+        "rules.topology.kind=ring",
+        "rules.optimiser=k-gt",
+        "rules.compression=top-k",
+        "rules.mixing=feedback",
+    ],
+    "tracking with crashes": ["rules.topology.kind=ring", "rules.optimiser=k-gt", CRASHES],
+    "beer": ["rules.topology.kind=complete", "rules.optimiser=beer", "rules.mixing=feedback", CUT],
+    "outer momentum": ["rules.topology.kind=exponential", "rules.optimiser=outer-momentum", LOSSY],
     "asynchronous": ["rules.topology.kind=exponential", "rules.pace=asynchronous", LOSSY],
 }
 
@@ -163,7 +172,7 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
             f"rules.topology={graph}",
             f"rules.compression={choose('none', 'int8', 'int4', 'top-k')}",
             f"rules.mixing={choose('restart', 'feedback')}",
-            f"rules.optimiser={choose('qg-dsgdm', 'sgd')}",
+            f"rules.optimiser={choose('qg-dsgdm', 'sgd', 'k-gt', 'beer', 'outer-momentum')}",
             f"rules.weighting={'uniform' if directed else choose('uniform', 'samples')}",
             f"rules.pace={choose('synchronous', 'asynchronous')}",
             f"seed={draw.draw(st.integers(0, 99))}",

@@ -28,7 +28,7 @@ from tests.scenarios.log_factory import (
 )
 from tidings.crypto.errors import ConfigError, StorageError
 from tidings.gossip.events import Refused, RolledBack
-from tidings.scenarios import plots
+from tidings.scenarios import drawing, plots
 from tidings.scenarios.report import write_report
 from tidings.scenarios.summary import RunSummary, summarise
 
@@ -140,11 +140,11 @@ def test_without_matplotlib_the_error_says_what_to_install(
 
 
 def test_pictures_go_where_they_can(tmp_path: Path):
-    files = plots.save_pictures({"one": b"png"}, tmp_path / "new" / "folder")
+    files = drawing.save_pictures({"one": b"png"}, tmp_path / "new" / "folder")
     assert [file.read_bytes() for file in files] == [b"png"]
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file"):
-        plots.save_pictures({"one": b"png"}, tmp_path / "file")
+        drawing.save_pictures({"one": b"png"}, tmp_path / "file")
 
 
 def test_the_report_holds_all_and_loads_nothing(tmp_path: Path):

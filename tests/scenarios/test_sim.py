@@ -437,7 +437,7 @@ def test_asynchronous_rounds_wait_for_nobody() -> None:
     assert min(rounds_behind) < 0 < max(rounds_behind)  # the fast hear old news, the slow new
     assert free.outcome == "finished"
     assert_copies_agree(free)
-    assert len(free.tally.accuracies()[10]) == len(waiting.tally.accuracies()[10])
+    assert len(free.tally.accuracies()[10]) == len(waiting.tally.accuracies()[10]) == 5
 
 
 def test_a_sleeper_does_not_hold_up_asynchronous_neighbours() -> None:

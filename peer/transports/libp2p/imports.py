@@ -15,7 +15,7 @@ try:
     from libp2p.crypto.ed25519 import create_new_key_pair
     from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
     from libp2p.host.basic_host import BasicHost
-    from libp2p.io.exceptions import IOException
+    from libp2p.io.exceptions import ConnectionClosedError, IOException
     from libp2p.io.trio import TrioTCPStream
     from libp2p.network.config import ConnectionConfig, RetryConfig
     from libp2p.network.connection import swarm_connection
@@ -26,12 +26,14 @@ try:
     from libp2p.protocol_muxer.multiselect import Multiselect
     from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
     from libp2p.security.exceptions import HandshakeFailure
+    from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
     from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
     from libp2p.security.noise.transport import Transport as NoiseTransport
     from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
     from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
     from libp2p.stream_muxer.yamux.yamux import (
         DEFAULT_WINDOW_SIZE,
+        HEADER_SIZE,
         TYPE_DATA,
         YAMUX_HEADER_FORMAT,
         Yamux,
@@ -48,13 +50,16 @@ except ImportError as error:
 
 __all__ = [
     "DEFAULT_WINDOW_SIZE",
+    "HEADER_SIZE",
     "ID",
+    "MAX_PLAINTEXT_LENGTH",
     "NOISE",
     "TCP",
     "TYPE_DATA",
     "YAMUX",
     "YAMUX_HEADER_FORMAT",
     "BasicHost",
+    "ConnectionClosedError",
     "ConnectionConfig",
     "HandshakeFailure",
     "IListener",

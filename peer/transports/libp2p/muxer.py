@@ -8,11 +8,15 @@ side announces. Each class below sets one of these bounds; what is over it cuts 
 from __future__ import annotations
 
 import logging
+import struct
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import trio
 
 from .imports import (
+    HEADER_SIZE,
+    TYPE_DATA,
     YAMUX,
     IOException,
     Multiselect,
@@ -21,6 +25,7 @@ from .imports import (
     MuxerMultistream,
     Yamux,
 )
+from .session import Session, take_nothing
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +38,44 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
     A link reads all the time, and a sender that keeps to its window has at most 1 MiB under way.
     """
 
-    def __init__(self, secured_conn: Any, peer_id: Any, is_initiator: bool) -> None:
-        super().__init__(secured_conn, peer_id, is_initiator=is_initiator)
+    def __init__(self, session: Session, peer_id: Any, is_initiator: bool) -> None:
+        super().__init__(session, peer_id, is_initiator=is_initiator)
         self.in_use = trio.Event()  # a link runs on it
-        self._socket = secured_conn.socket
+        self._session = session
+        self._socket = session.socket
         self._unanswered = 0
         self._socket.trust()
+
+    def open_lane(self, stream: Any, take: Callable[[memoryview], None]) -> None:
+        """Give what comes on this stream to ``take`` at once, past the buffers and locks of yamux.
+
+        Only data without flags in a message of its own: the rest takes yamux's way, and while
+        something lies in the stream's buffer, so does all that follows. ``take`` never waits, and
+        bounds what it keeps.
+        """
+        head = struct.pack("!BBHI", 0, TYPE_DATA, 0, stream.stream_id)
+
+        def divert(message: bytes) -> bool:
+            if (
+                not message.startswith(head)
+                or int.from_bytes(message[len(head) : HEADER_SIZE], "big")
+                != len(message) - HEADER_SIZE
+                or self.stream_buffers.get(stream.stream_id) != b""
+            ):
+                return False
+            stream.recv_window -= len(message) - HEADER_SIZE
+            take(memoryview(message)[HEADER_SIZE:])
+            return True
+
+        self._session.divert = divert
+
+    def close_lane(self) -> None:
+        """Give everything to yamux again."""
+        self._session.divert = take_nothing
+
+    async def write_frames(self, frames: Iterable[bytes]) -> None:
+        """Write whole frames of yamux, each in a message of its own."""
+        await self._session.write_messages(frames)
 
     async def _read_data_body(self, length: int) -> bytes:
         """Read what a stream was sent; every way into a stream's buffer leads through here."""
@@ -46,7 +83,8 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
         if unread + length > self._socket.limits.max_unread_bytes:
             self._cut(f"{unread + length} bytes were sent that nobody had read")
             raise trio.TooSlowError  # the one error on which yamux gives the connection up at once
-        data: bytes = await super()._read_data_body(length)
+        with self._session.in_a_body():
+            data: bytes = await super()._read_data_body(length)
         return data
 
     async def accept_stream(self) -> Any:
@@ -68,31 +106,6 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
         self._socket.abort()
 
 
-class _Session:
-    """A secured connection that is read message by message.
-
-    Yamux asks for a header, then for what it announces; libp2p copies the rest of a message of
-    Noise five times on the way.
-    """
-
-    def __init__(self, conn: Any) -> None:
-        self._conn = conn
-        self._rest = memoryview(b"")
-
-    async def read(self, n: int | None = None) -> bytes:
-        """Up to ``n`` bytes; there is one reader at a time."""
-        if n == 0:
-            return b""
-        if not self._rest:
-            self._rest = memoryview(await self._conn.read())
-        data = bytes(self._rest[:n])
-        self._rest = self._rest[len(data) :]
-        return data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._conn, name)
-
-
 class BoundedMuxer(MuxerMultistream):  # type: ignore[misc]
     """Agrees on yamux and nothing else."""
 
@@ -101,9 +114,12 @@ class BoundedMuxer(MuxerMultistream):  # type: ignore[misc]
 
     async def new_conn(self, conn: Any, peer_id: Any) -> BoundedYamux:
         """Negotiate, then take streams."""
-        protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
+        session = Session(conn)
+        protocol, _ = await self._selector.select(
+            session, conn.is_initiator, self.negotiate_timeout
+        )
         muxed: BoundedYamux = self._annotate_connection(
-            BoundedYamux(_Session(conn), peer_id, conn.is_initiator), conn, protocol
+            BoundedYamux(session, peer_id, conn.is_initiator), conn, protocol
         )
         return muxed
 

@@ -30,8 +30,10 @@ logger = logging.getLogger(__name__)
 
 ATTEMPT_EVERY_S = 0.5  # to connect
 
-# read_exactly() of libp2p tries 100 times: this bounds what it buffers for one announced length.
+# In a handshake read_exactly() of libp2p tries 100 times: this bounds what it buffers for one
+# announced length.
 _READ_BYTES = 64 * 1024
+_TRUSTED_READ_BYTES = 128 * 1024  # two messages of Noise, nearly
 
 
 class Socket(TrioTCPStream):  # type: ignore[misc]
@@ -50,11 +52,13 @@ class Socket(TrioTCPStream):  # type: ignore[misc]
         self._on_close = on_close
         self._unread = b""
         self._at = 0
+        self._read_bytes = _READ_BYTES
         self._allowance_bytes: int | None = limits.max_handshake_bytes
 
     def trust(self) -> None:
         """Read without end from now on: the handshake is over, and the other side a member."""
         self._allowance_bytes = None
+        self._read_bytes = _TRUSTED_READ_BYTES
 
     def abort(self) -> None:
         """Close the socket; nothing is written or awaited."""
@@ -67,7 +71,7 @@ class Socket(TrioTCPStream):  # type: ignore[misc]
         await trio.lowlevel.checkpoint()
 
     async def read(self, n: int | None = None) -> bytes:
-        """Read up to ``n`` bytes, at most 64 KiB; there is one reader at a time.
+        """Read up to ``n`` bytes, at most 64 KiB and 256 from a member; there is one reader.
 
         libp2p asks for two bytes, then for the message: the socket is read for both at once.
         """
@@ -81,7 +85,7 @@ class Socket(TrioTCPStream):  # type: ignore[misc]
         # In a handshake libp2p goes on reading for as long as a message was announced to be.
         if self._allowance_bytes == 0:
             self.abort()
-        size = min(_READ_BYTES, self._allowance_bytes or _READ_BYTES)
+        size = min(self._read_bytes, self._allowance_bytes or self._read_bytes)
         self._unread, self._at = await super().read(size), 0
         if self._allowance_bytes is not None:
             self._allowance_bytes -= len(self._unread)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.grid import GridVector, from_grid
 from ....gossip.rules import Rules
 from .tiles import WIDTH, Tiles, tiles_of
@@ -21,17 +22,17 @@ class Arrays:
     """The state of N nodes with P parameters.
 
     Matrices are in tiles (tiles.py). ``models`` (N, P) are the private models that the next round
-    begins from. ``public`` (N + S, P) are the public copies, then S spare rows for older copies
-    that somebody still has to mix with. ``momentum`` (N, P) is there for quasi-global momentum,
-    ``base`` (N, P) for feedback mixing,
-    else both have no rows. ``gamma``, ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,)
-    are the step size of mixing, the round and number of the last entry, how often each node has
-    trained, and whether its last release came from training.
+    begins from. ``public`` (N + S, V, P) are the public copies of V vectors, then S spare rows for
+    older copies that somebody still has to mix with. ``remembered`` (N, M, P) is the memory of the
+    gossip rule, ``base`` (N, V, P) is there for feedback mixing. ``gamma`` (N, V) are the step
+    sizes of mixing; ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,) the round and
+    number of the last entry, how often each node has trained, and whether its last release came
+    from training.
     """
 
     models: Tiles[np.float32]
     public: Tiles[np.int32]
-    momentum: Tiles[np.float32]
+    remembered: Tiles[np.float32]
     base: Tiles[np.float32]
     gamma: NDArray[np.float64]
     rounds: NDArray[np.int64]
@@ -58,25 +59,30 @@ class Arrays:
     @classmethod
     def allocated(cls, parameters: int, rules: Rules, *, spare: int, allocate: Allocate) -> Arrays:
         """Arrays for the nodes of a network, over whatever ``allocate(shape, dtype)`` gives."""
-        n = rules.topology.nodes
+        n, algorithm = rules.topology.nodes, algorithm_of(rules)
 
-        def matrix(rows: int, dtype: DTypeLike) -> Tiles[Any]:
-            return Tiles(allocate((tiles_of(parameters), rows, WIDTH), dtype), parameters)
+        def matrix(rows: int, dtype: DTypeLike, vectors: int = 1) -> Tiles[Any]:
+            shape = (vectors * tiles_of(parameters), rows, WIDTH)
+            return Tiles(allocate(shape, dtype), parameters, vectors)
 
         def vector(dtype: DTypeLike) -> NDArray[Any]:
             return allocate((n,), dtype)
 
         return cls(
             models=matrix(n, np.float32),
-            public=matrix(n + spare, np.int32),
-            momentum=matrix(n if rules.optimiser == "qg-dsgdm" else 0, np.float32),
-            base=matrix(n if rules.mixing == "feedback" else 0, np.float32),
-            gamma=vector(np.float64),
+            public=matrix(n + spare, np.int32, algorithm.vectors),
+            remembered=matrix(n, np.float32, algorithm.slots),
+            base=matrix(n if rules.mixing == "feedback" else 0, np.float32, algorithm.vectors),
+            gamma=allocate((n, algorithm.vectors), np.float64),
             rounds=vector(np.int64),
             sequences=vector(np.int64),
             sessions=vector(np.int64),
             trained=vector(np.bool_),
         )
+
+    def copies(self, nodes: NDArray[np.int64]) -> GridVector:
+        """The public copies of some nodes (n,) as their feeds have them, int32 (n, V P)."""
+        return self.public.whole_rows(nodes).reshape(len(nodes), -1)
 
     def memory(self) -> dict[str, NDArray[np.generic]]:
         """The arrays behind all of it, by name."""

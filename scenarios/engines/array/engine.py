@@ -59,7 +59,9 @@ class ArrayRun:
     def _work(self, wave: Wave) -> None:
         self._chronicle.skipped(wave.skips)
         if len(wave.publish):
-            self._tell_published(publish(self.arrays, self._rules, self._workers, wave))
+            self._tell_published(
+                publish(self.arrays, self._rules, self._workers, wave, self._step_size)
+            )
         if not len(wave.mix):
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
@@ -73,7 +75,7 @@ class ArrayRun:
             neighbours=neighbours,
             weights=weights,
             versions=wave.versions,
-            gamma=self.arrays.gamma[wave.mix],
+            gamma=self.arrays.gamma[wave.mix, 0],
         )
         models = self.arrays.models.rows(wave.mix) if self._chronicle.sees_vectors else None
         self._chronicle.mixed(mixture, models)
@@ -82,7 +84,7 @@ class ArrayRun:
 
     def _tell_published(self, done: Publication) -> None:
         nodes = done.nodes
-        copies = self.arrays.public.rows(nodes) if self._chronicle.sees_vectors else None
+        copies = self.arrays.copies(nodes) if self._chronicle.sees_vectors else None
         self._chronicle.published(done, copies)
         samples = self._samples[nodes] if self._by_samples else 0
         sizes = frame_sizes(done.sizes, done.sequences, done.rounds, samples)
@@ -103,7 +105,7 @@ class ArrayRun:
             accuracy = scores.accuracy
         if last.any():
             done = wave.mix[last]
-            copies = self.arrays.public.rows(done) if self._chronicle.sees_vectors else None
+            copies = self.arrays.copies(done) if self._chronicle.sees_vectors else None
             self._chronicle.finished(done, wave.mix_rounds[last], wave.mix_times[last], copies)
         return accuracy
 

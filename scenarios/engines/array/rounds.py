@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....gossip.algorithms.base import Algorithm
+from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.block_mixing import NOBODY, Hearing, block_of, block_pull, hearing
 from ....gossip.encoded_size import encoded_sizes
 from ....gossip.grid import FloatVector
 from ....gossip.mixing import gamma_of
-from ....gossip.momentum import quasi_global
 from ....gossip.publishing import Step, next_step
 from ....gossip.rules import Rules
 from .arrays import Arrays
 from .graph import Weights
 from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
+from .tiles import tiles_of
 from .workers import Trained, Workers, joined
+
+Rows: TypeAlias = Nodes | slice
 
 TRAINED_VALUES = 2**20  # parameters of the nodes that are trained together
 STEP_VALUES = 2**16  # parameters that are clipped, put on the grid and compressed together
@@ -43,8 +48,11 @@ class Publication:
     captured: NDArray[np.float64]
 
 
-def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Publication:
+def publish(
+    arrays: Arrays, rules: Rules, workers: Workers, wave: Wave, step_size: float
+) -> Publication:
     """Let the nodes of a wave train and publish."""
+    rule = algorithm_of(rules)
     if len(wave.keep):
         arrays.public.memory[:, wave.keep_in] = arrays.public.memory[:, wave.keep]
     nodes = wave.publish
@@ -54,13 +62,13 @@ def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Publi
     together = max(1, TRAINED_VALUES // arrays.models.columns)
     for start in range(0, len(nodes), together):
         chunk = slice(start, min(start + together, len(nodes)))
-        models, outcome = _train(arrays, workers, nodes[chunk], wave.publish_rounds[chunk])
+        models, outcome = _train(arrays, rule, workers, nodes[chunk], wave.publish_rounds[chunk])
         trained.append(outcome)
         for rows in pieces(chunk, max(1, STEP_VALUES // arrays.models.columns)):
             some = slice(rows.start - start, rows.stop - start)
-            step = _take_step(arrays, rules, nodes[rows], models[some])
-            sizes[rows] = encoded_sizes(step.change)
-            captured[rows] = step.captured
+            step = _take_step(arrays, rules, rule, nodes[rows], models[some], step_size)
+            sizes[rows] = encoded_sizes(step.change.reshape(len(step.change), -1))
+            captured[rows] = step.captured[:, 0]
     arrays.rounds[nodes] = wave.publish_rounds
     arrays.sequences[nodes] += 1
     return Publication(
@@ -76,20 +84,35 @@ def publish(arrays: Arrays, rules: Rules, workers: Workers, wave: Wave) -> Publi
 
 
 def _train(
-    arrays: Arrays, workers: Workers, nodes: Nodes, rounds: Nodes
+    arrays: Arrays, rule: Algorithm, workers: Workers, nodes: Nodes, rounds: Nodes
 ) -> tuple[FloatVector, Trained]:
     """The releases (n, P) of some nodes, and what else came of their training."""
     models = arrays.models.rows(nodes)
-    momentum = arrays.momentum.rows(nodes) if len(arrays.momentum) else None
-    trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, momentum)
+    drift = rule.drift(arrays.remembered.whole_rows(nodes))
+    trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, drift, rule.beta)
     arrays.trained[nodes] = trained.trained
     arrays.sessions[nodes] += trained.began
     return models, trained
 
 
-def _take_step(arrays: Arrays, rules: Rules, nodes: Nodes, releases: FloatVector) -> Step:
-    """Bring the public copies of some nodes to their ``releases`` (n, P)."""
-    step = next_step(releases, arrays.public.rows(nodes), rules)
+def _take_step(
+    arrays: Arrays,
+    rules: Rules,
+    rule: Algorithm,
+    nodes: Nodes,
+    releases: FloatVector,
+    step_size: float,
+) -> Step:
+    """Bring the public copies of some nodes to what their ``releases`` (n, P) come to."""
+    vectors, remembered = rule.outgoing(
+        arrays.models.rows(nodes),
+        releases,
+        arrays.remembered.whole_rows(nodes),
+        step_size,
+        arrays.trained[nodes],
+    )
+    arrays.remembered.put(nodes, remembered)
+    step = next_step(vectors, arrays.public.whole_rows(nodes), rules)
     arrays.public.put(nodes, step.copy)
     if len(arrays.base):
         arrays.base.put(nodes, step.z)
@@ -118,20 +141,14 @@ def mix(
     if not len(wave.mix):
         return
     heard, copies = _hearing(arrays, wave, weights.astype(np.float32))
-    nodes = None if copies is None else wave.mix
-    gamma = arrays.gamma[wave.mix].astype(np.float32)[:, None]
+    nodes = slice(0, len(arrays.models)) if copies is None else wave.mix
+    gamma = arrays.gamma[wave.mix].astype(np.float32)[..., None]
     trained = arrays.trained[wave.mix]
-    for tile in range(len(arrays.models.memory)) if tiles is None else tiles:
-        public = arrays.public.memory[tile]
-        block = block_of(public if copies is None else public[copies], rules.grid_bits)
-        mixed = block_pull(block, heard, fast_row_sums)
-        if len(arrays.base):
-            base = arrays.base.memory[tile]
-            mixed *= gamma
-            mixed += base if nodes is None else base[nodes]
-        else:  # a product with 1 would change nothing
-            mixed += block[: len(mixed)]
-        _settle(arrays, rules, nodes, mixed, trained, step_size, tile)
+    rule = algorithm_of(rules)
+    whole = range(tiles_of(arrays.models.columns))
+    for tile in whole if tiles is None else tiles:
+        base, mixed = _mixed(arrays, rules, heard, copies, nodes, gamma, tile)
+        _settle(arrays, rule, nodes, base, mixed, trained, step_size, tile)
 
 
 def _hearing(arrays: Arrays, wave: Wave, weights: FloatVector) -> tuple[Hearing, Nodes | None]:
@@ -148,25 +165,47 @@ def _hearing(arrays: Arrays, wave: Wave, weights: FloatVector) -> tuple[Hearing,
     return hearing(place[wave.sources], weights, len(copies)), copies
 
 
-def _settle(
+def _mixed(
     arrays: Arrays,
     rules: Rules,
-    rows: Nodes | None,
+    heard: Hearing,
+    copies: Nodes | None,
+    nodes: Rows,
+    gamma: NDArray[np.float32],
+    tile: int,
+) -> tuple[FloatVector, FloatVector]:
+    """What was published and what mixing makes of it, (B, V, 64) each, in the columns of a tile."""
+    bases, mixtures = [], []
+    for vector, columns in enumerate(arrays.public.columns_of(tile)):
+        block = block_of(columns if copies is None else columns[copies], rules.grid_bits)
+        mixed = block_pull(block, heard, fast_row_sums)
+        base = block[: len(mixed)]
+        if len(arrays.base):
+            base = arrays.base.columns_of(tile)[vector][nodes]
+            mixed *= gamma[:, vector]  # where mixing restarts, it is 1
+        mixed += base
+        bases.append(base)
+        mixtures.append(mixed)
+    if len(mixtures) == 1:
+        return bases[0][:, None], mixtures[0][:, None]
+    return np.stack(bases, axis=1), np.stack(mixtures, axis=1)
+
+
+def _settle(
+    arrays: Arrays,
+    rule: Algorithm,
+    nodes: Rows,
+    base: FloatVector,
     mixed: FloatVector,
     trained: NDArray[np.bool_],
     step_size: float,
     tile: int,
 ) -> None:
-    """Take up the mixed models, and bring the momentum of those who trained up to date."""
+    """Take up the mixtures (B, V, 64), as the gossip rule has it."""
     models = arrays.models.memory[tile]
-    if len(arrays.momentum):
-        who = slice(None) if rows is None else rows
-        momentum = arrays.momentum.memory[tile]
-        moved = quasi_global(momentum[who], models[who], mixed, step_size, 1, rules.momentum)
-        if not trained.all():
-            moved = np.where(trained[:, None], moved, momentum[who])
-        momentum[who] = moved
-    if rows is None:
-        models[:] = mixed
-    else:
-        models[rows] = mixed
+    remembered = arrays.remembered.columns_of(tile)
+    before = np.swapaxes(remembered[:, nodes], 0, 1)
+    settled, memory = rule.settle(models[nodes], base, mixed, before, step_size, trained)
+    models[nodes] = settled
+    for slot in range(rule.slots):
+        remembered[slot, nodes] = memory[:, slot]

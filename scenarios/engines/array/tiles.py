@@ -23,31 +23,46 @@ def tiles_of(columns: int) -> int:
 
 
 class Tiles(Generic[Number]):
-    """R rows of P = ``columns`` values over ``memory`` (T, R, 64); what is beyond P stays 0."""
+    """R rows of V vectors of P = ``columns`` values over ``memory`` (V T, R, 64).
 
-    def __init__(self, memory: NDArray[Number], columns: int) -> None:
-        if memory.shape[0] != tiles_of(columns) or memory.shape[2] != WIDTH:
-            raise ValueError(f"{columns} columns do not fill tiles of shape {memory.shape}")
+    The tiles of a vector follow those of the one before; what is beyond P stays 0.
+    """
+
+    def __init__(self, memory: NDArray[Number], columns: int, vectors: int = 1) -> None:
+        if memory.shape[0] != vectors * tiles_of(columns) or memory.shape[2] != WIDTH:
+            raise ValueError(f"{vectors} x {columns} columns do not fill {memory.shape}")
         self.memory = memory
         self.columns = columns
+        self.vectors = vectors
 
     def __len__(self) -> int:
         """The number of rows, R."""
         return int(self.memory.shape[1])
 
     def rows(self, which: NDArray[np.int64]) -> NDArray[Number]:
-        """A copy (n, P) of some rows (n,)."""
-        found: NDArray[Number] = np.empty((len(which), self.columns), dtype=self.memory.dtype)
+        """A copy (n, P) of the first vector of some rows (n,)."""
+        found: NDArray[Number] = np.empty((len(which), 1, self.columns), dtype=self.memory.dtype)
+        self._move(which, found, out=True)
+        return found[:, 0]
+
+    def whole_rows(self, which: NDArray[np.int64]) -> NDArray[Number]:
+        """A copy (n, V, P) of some rows (n,)."""
+        shape = (len(which), self.vectors, self.columns)
+        found: NDArray[Number] = np.empty(shape, dtype=self.memory.dtype)
         self._move(which, found, out=True)
         return found
 
     def put(self, which: NDArray[np.int64], values: NDArray[Number]) -> None:
-        """Set some rows (n,) to ``values`` (n, P)."""
+        """Set some rows (n,) to ``values`` (n, V, P)."""
         self._move(which, values, out=False)
 
+    def columns_of(self, tile: int) -> NDArray[Number]:
+        """The columns of one tile in all vectors, a view (V, R, 64)."""
+        return self.memory[tile :: tiles_of(self.columns)]
+
     def fill(self, row: NDArray[Number], rows: int) -> None:
-        """Set the first so many rows to ``row`` (P,)."""
-        for number in range(len(self.memory)):
+        """Set the first vector of the first so many rows to ``row`` (P,)."""
+        for number in range(tiles_of(self.columns)):
             part = row[number * WIDTH : (number + 1) * WIDTH]
             self.memory[number, :rows, : len(part)] = part
 
@@ -55,8 +70,10 @@ class Tiles(Generic[Number]):
         where: slice | NDArray[np.int64] = which
         if len(which) and which[-1] - which[0] + 1 == len(which) and (np.diff(which) == 1).all():
             where = slice(int(which[0]), int(which[-1]) + 1)  # no list of rows to look up
-        for number, tile in enumerate(self.memory):
-            part = values[:, number * WIDTH : (number + 1) * WIDTH]
+        each = tiles_of(self.columns)
+        for place, tile in enumerate(self.memory[: each * values.shape[1]]):
+            vector, number = divmod(place, each)
+            part = values[:, vector, number * WIDTH : (number + 1) * WIDTH]
             if out:
                 part[...] = tile[where, : part.shape[1]]
             else:

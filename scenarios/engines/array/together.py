@@ -32,7 +32,6 @@ class Together:
         self._cohort = cohort
         self._scenario = scenario
         rules = scenario.rules
-        self._beta = rules.momentum if rules.optimiser == "qg-dsgdm" else 0.0
         self._largest = largest_parameter(rules.grid_bits)
         self._trained, self._passed_on = _notes(scenario)
 
@@ -48,14 +47,15 @@ class Together:
         rounds: Nodes,
         sessions: Nodes,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
+        beta: float,
     ) -> Trained:
         """Train some nodes; see ``Workers.train``."""
         before = models.copy()
         lost = self._cohort.train(
             models,
-            momentum,
-            beta=self._beta,
+            drift,
+            beta=beta,
             plan=self._scenario.training,
             nodes=nodes,
             keys=self._keys(nodes, sessions),

@@ -70,13 +70,14 @@ class Workers(Protocol):
         rounds: Nodes,
         sessions: Nodes,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
+        beta: float,
     ) -> Trained:
         """Turn ``models`` (n, P) into releases, in place, each by the data of its node.
 
         ``rounds`` and ``sessions`` (n,) say which round it is for each node, and how often it has
-        trained before. ``momentum`` (n, P) is left alone. Where training is not allowed, or
-        diverges, the model stays as it was: it is made of released things.
+        trained before; ``drift`` (n, P), times ``beta``, is added to each gradient. Where training
+        is not allowed, or diverges, the model stays as it was: it is made of released things.
         """
         ...
 
@@ -102,14 +103,15 @@ class OneByOne:
         rounds: Nodes,
         sessions: Nodes,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
+        beta: float,
     ) -> Trained:
         """Train one node after the other; see ``Workers.train``."""
         trained = np.empty(len(nodes), dtype=np.bool_)
         events, stopped = [], {}
         for i, (node, round) in enumerate(zip(nodes.tolist(), rounds.tolist(), strict=True)):
-            buffer = np.zeros_like(models[i]) if momentum is None else momentum[i]
-            job = Train(round=round, model=models[i], momentum=buffer)
+            own = None if drift is None else drift[i]
+            job = Train(round=round, model=models[i], drift=own, beta=beta)
             answer = self._trainers[node].train(job)
             models[i] = answer.release.z
             trained[i] = answer.stopped is None

@@ -61,10 +61,7 @@ def test_every_pair_is_equally_likely() -> None:
 def test_a_period_connects_everybody_and_comes_again(
     kind: str, nodes: int, period: int, seed: int
 ) -> None:
-    if kind == "random-matching":
-        period = max(period, 4 * nodes.bit_length())  # few matchings may not be able to
-    else:
-        period = max(period, 8)
+    period = max(period, 2 * nodes.bit_length())  # few matchings may not be able to
     topology = made(kind, nodes, period=period, seed=seed)
     assert topology.is_connected
     assert topology.period == period

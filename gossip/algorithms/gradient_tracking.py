@@ -1,0 +1,104 @@
+"""Gradient tracking: each node corrects its own gradients by what the others' say.
+
+K-GT (Liu, Lin, Koloskova, Stich 2023, algorithm 1) takes K local steps x -= lr (g + c) and
+publishes two vectors: where they led, and their mean direction y = (x - z) / (lr K). With what
+mixing does to y, the correction follows: c += (W y) - y. Where W is doubly stochastic, the
+corrections of all nodes go on summing to 0, and uneven data no longer pulls the nodes apart.
+
+BEER (Zhao et al. 2022, algorithm 1) tracks the gradient itself: v = W v + g - g_before, and steps
+along v. Made for compression with feedback of what it dropped, one step a round.
+
+Both take only what a release tells of the gradient, so no privacy is lost.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ..grid import FloatVector
+from .base import Flags, gradient_of
+
+
+class KGT:
+    """K-GT; memory: the correction c, which starts at 0."""
+
+    vectors: ClassVar[int] = 2
+    slots: ClassVar[int] = 1
+    beta = 1.0
+
+    def drift(self, memory: FloatVector) -> FloatVector | None:
+        """The correction."""
+        return memory[..., 0, :]
+
+    def outgoing(
+        self,
+        before: FloatVector,
+        z: FloatVector,
+        memory: FloatVector,
+        step_size: float,
+        trained: Flags,
+    ) -> tuple[FloatVector, FloatVector]:
+        """Where the steps led, and their mean direction.
+
+        A node that trains no more has none, and 0 would pull on the others' corrections: it says
+        what leaves its own as it is.
+        """
+        direction = gradient_of(before, z, step_size, trained)
+        direction = np.where(trained[..., None], direction, memory[..., 0, :])
+        return np.stack([z, direction], axis=-2), memory
+
+    def settle(
+        self,
+        before: FloatVector,
+        base: FloatVector,
+        mixed: FloatVector,
+        memory: FloatVector,
+        step_size: float,
+        trained: Flags,
+    ) -> tuple[FloatVector, FloatVector]:
+        """The mixture is the model; the correction takes up what mixing did to the direction."""
+        pull = mixed[..., 1, :] - base[..., 1, :]
+        pull += memory[..., 0, :]
+        return mixed[..., 0, :], pull[..., None, :]
+
+
+class BEER:
+    """BEER; memory: the mixed tracker W v, and the gradient of the round before."""
+
+    vectors: ClassVar[int] = 2
+    slots: ClassVar[int] = 2
+    beta = 0.0
+
+    def drift(self, memory: FloatVector) -> FloatVector | None:
+        """Nothing: the step is taken along the tracker, after training has told the gradient."""
+        return None
+
+    def outgoing(
+        self,
+        before: FloatVector,
+        z: FloatVector,
+        memory: FloatVector,
+        step_size: float,
+        trained: Flags,
+    ) -> tuple[FloatVector, FloatVector]:
+        """A step along the tracker, and the tracker; the memory's gradient is then this round's."""
+        gradient = gradient_of(before, z, step_size, trained)
+        gradient = np.where(trained[..., None], gradient, memory[..., 1, :])
+        tracker = memory[..., 0, :] + gradient
+        tracker -= memory[..., 1, :]
+        stepped = before - np.float32(step_size) * tracker
+        return np.stack([stepped, tracker], axis=-2), np.stack([tracker, gradient], axis=-2)
+
+    def settle(
+        self,
+        before: FloatVector,
+        base: FloatVector,
+        mixed: FloatVector,
+        memory: FloatVector,
+        step_size: float,
+        trained: Flags,
+    ) -> tuple[FloatVector, FloatVector]:
+        """The mixtures are the model and the tracker."""
+        return mixed[..., 0, :], np.stack([mixed[..., 1, :], memory[..., 1, :]], axis=-2)

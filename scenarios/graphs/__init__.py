@@ -1,0 +1,1 @@
+"""What `tidings topology` shows of a graph: facts, tables and pictures."""

@@ -1,0 +1,213 @@
+"""Every gossip rule: the published algorithm, on one node or many, and where it leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidings.gossip.algorithms.base import Algorithm, gradient_of
+from tidings.gossip.algorithms.chosen import algorithm_of
+from tidings.gossip.algorithms.gradient_tracking import BEER, KGT
+from tidings.gossip.algorithms.outer_momentum import OuterMomentum
+from tidings.gossip.rules import Rules, TopologyRule
+from tidings.gossip.topology import Topology
+from tidings.gossip.weights import mixing_matrix
+
+NAMES = ("sgd", "qg-dsgdm", "k-gt", "beer", "outer-momentum")
+Gradient = Callable[[np.ndarray], np.ndarray]
+
+
+def W_of(kind: str, nodes: int) -> np.ndarray:
+    return mixing_matrix(Topology(TopologyRule(kind=kind, nodes=nodes)).links(0))
+
+
+def drawn(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+class Network:
+    """N nodes that train by exact gradients and publish exactly what the rule says."""
+
+    def __init__(
+        self, rule: Algorithm, W: np.ndarray, x: np.ndarray, lr: float, steps: int
+    ) -> None:
+        self.rule, self.W, self.x, self.lr, self.steps = rule, W, x, lr, steps
+        self.memory = np.zeros((len(x), rule.slots, x.shape[1]), dtype=np.float32)
+
+    def round(self, gradient: Gradient, trained: np.ndarray | None = None) -> None:
+        there = np.ones(len(self.x), dtype=bool) if trained is None else trained
+        z, drift = self.x.copy(), self.rule.drift(self.memory)
+        for _ in range(self.steps):
+            pull = 0.0 if drift is None else np.float32(self.rule.beta) * drift
+            z = (z - np.float32(self.lr) * (pull + gradient(z))).astype(np.float32)
+        z = np.where(there[:, None], z, self.x)
+        step_size = self.lr * self.steps
+        sent, self.memory = self.rule.outgoing(self.x, z, self.memory, step_size, there)
+        mixed = np.einsum("ij,jvp->ivp", self.W, sent).astype(np.float32)
+        self.x, self.memory = self.rule.settle(self.x, sent, mixed, self.memory, step_size, there)
+
+
+def uneven(nodes: int, size: int) -> tuple[Gradient, np.ndarray]:
+    """Quadratics of different centres and curvatures, and where their mean is least."""
+    centres = drawn(3, nodes, size).astype(np.float64)
+    scale = np.abs(drawn(4, nodes, size)) + 0.2
+    best = (scale * centres).sum(axis=0) / scale.sum(axis=0)
+    return lambda x: (scale * (x - centres)).astype(np.float32), best
+
+
+# -- alike for one and for many -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(seed=st.integers(0, 2**32 - 1), nodes=st.integers(1, 5), size=st.integers(1, 9))
+@settings(derandomize=True, max_examples=30, deadline=None)
+def test_one_node_and_many_have_the_same_bits(name: str, seed: int, nodes: int, size: int) -> None:
+    rule = algorithm_of(Rules(optimiser=name))
+    rng = np.random.default_rng(seed)
+    before, z = drawn(seed, nodes, size), drawn(seed + 1, nodes, size)
+    memory = drawn(seed + 2, nodes, rule.slots, size)
+    trained = rng.random(nodes) < 0.7
+    sent, remembered = rule.outgoing(before, z, memory, 0.25, trained)
+    mixed = sent + drawn(seed + 3, *sent.shape)
+    model, settled = rule.settle(before, sent, mixed, remembered, 0.25, trained)
+    assert sent.shape == (nodes, rule.vectors, size)
+    assert settled.shape == memory.shape
+    assert {each.dtype for each in (sent, remembered, model, settled)} == {np.dtype(np.float32)}
+    for i in range(nodes):
+        alone, kept = rule.outgoing(before[i], z[i], memory[i], 0.25, trained[i])
+        assert alone.tobytes() == sent[i].tobytes()
+        assert kept.tobytes() == remembered[i].tobytes()
+        own = rule.settle(before[i], alone, mixed[i], kept, 0.25, trained[i])
+        assert own[0].tobytes() == model[i].tobytes()
+        assert own[1].tobytes() == settled[i].tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_are_left_alone(name: str) -> None:
+    rule = algorithm_of(Rules(optimiser=name))
+    before, z, memory = drawn(1, 3, 4), drawn(2, 3, 4), drawn(3, 3, rule.slots, 4)
+    kept = [each.copy() for each in (before, z, memory)]
+    trained = np.array([True, False, True])
+    sent, remembered = rule.outgoing(before, z, memory, 0.1, trained)
+    kept += [sent.copy(), remembered.copy()]
+    rule.settle(before, sent, sent, remembered, 0.1, trained)
+    for now, then in zip((before, z, memory, sent, remembered), kept, strict=True):
+        assert np.array_equal(now, then)
+
+
+# -- gradient tracking ----------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 4), rounds=st.integers(1, 6))
+@settings(derandomize=True, max_examples=30, deadline=None)
+def test_k_gt_is_the_published_algorithm(seed: int, steps: int, rounds: int) -> None:
+    W, lr = W_of("ring", 5), 0.05
+    gradient, _ = uneven(5, 4)
+    net = Network(KGT(), W, drawn(seed, 5, 4), lr, steps)
+    x, c = net.x.astype(np.float64), np.zeros((5, 4))
+    for _ in range(rounds):
+        net.round(gradient)
+        local = x.copy()
+        for _ in range(steps):
+            local = local - lr * (gradient(local) + c)
+        y = (x - local) / (steps * lr)
+        c = c - y + W @ y
+        x = W @ local
+    assert np.allclose(net.x, x, atol=1e-4)
+    assert np.allclose(net.memory[:, 0], c, atol=1e-3)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["ring", "exponential", "complete"]),
+    stopped=st.sets(st.integers(0, 7), max_size=4),
+)
+@settings(derandomize=True, max_examples=40, deadline=None)
+def test_corrections_of_k_gt_sum_to_zero(seed: int, kind: str, stopped: set[int]) -> None:
+    gradient, _ = uneven(8, 5)
+    net = Network(KGT(), W_of(kind, 8), drawn(seed, 8, 5), 0.05, 3)
+    trained = np.array([node not in stopped for node in range(8)])
+    for round_ in range(6):
+        net.round(gradient, trained if round_ > 2 else None)
+        assert np.abs(net.memory[:, 0].sum(axis=0)).max() < 1e-4
+
+
+def test_beer_is_the_published_algorithm_without_compression() -> None:
+    W, lr = W_of("ring", 5), 0.05
+    gradient, _ = uneven(5, 4)
+    net = Network(BEER(), W, drawn(9, 5, 4), lr, 1)
+    x, v, g = net.x.astype(np.float64), np.zeros((5, 4)), np.zeros((5, 4))
+    for _ in range(12):
+        net.round(gradient)
+        now = gradient(x)
+        v = v + now - g  # adapt then combine: step along v, then mix both
+        x, v, g = W @ (x - lr * v), W @ v, now
+    assert np.allclose(net.x, x, atol=1e-4)
+    assert np.allclose(net.memory[:, 0], v, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("k-gt", 5), ("beer", 1)])
+def test_tracking_finds_the_common_optimum_where_plain_gossip_does_not(
+    name: str, steps: int
+) -> None:
+    gradient, best = uneven(8, 10)
+
+    def error(rule: str) -> float:
+        start = np.zeros((8, 10), dtype=np.float32)
+        net = Network(algorithm_of(Rules(optimiser=rule)), W_of("ring", 8), start, 0.05, steps)
+        for _ in range(600):
+            net.round(gradient)
+        return float(np.abs(net.x - best).max())
+
+    assert error(name) < 1e-3
+    assert error("sgd") > 30 * error(name)
+
+
+def test_a_node_that_trains_no_more_moves_no_correction_of_others() -> None:
+    gradient, _ = uneven(4, 3)
+    net = Network(KGT(), W_of("complete", 4), drawn(5, 4, 3), 0.05, 2)
+    for _ in range(5):
+        net.round(gradient)
+    sent, _ = net.rule.outgoing(net.x, net.x, net.memory, 0.1, np.zeros(4, dtype=bool))
+    assert np.array_equal(sent[:, 1], net.memory[:, 0])
+
+
+def test_a_gradient_is_the_mean_step_and_needs_one() -> None:
+    before, z = np.float32([[1, 2]]), np.float32([[0, 4]])
+    there = np.array([True])
+    assert gradient_of(before, z, 0.5, there).tolist() == [[2.0, -4.0]]
+    assert gradient_of(before, z, 0.5, ~there).tolist() == [[0.0, 0.0]]
+    with pytest.raises(ValueError, match="no steps"):
+        gradient_of(before, z, 0.0, there)
+
+
+# -- outer momentum -------------------------------------------------------------------------------
+
+
+def test_on_a_steady_course_outer_momentum_neither_lengthens_nor_shortens_steps() -> None:
+    net = Network(OuterMomentum(0.9), np.eye(1), np.zeros((1, 2), dtype=np.float32), 0.1, 4)
+    course = np.float32([1.0, -2.0])
+    for _ in range(200):
+        before = net.x
+        net.round(lambda x: np.broadcast_to(course, x.shape))
+    assert net.x - before == pytest.approx(-0.4 * course[None], rel=1e-4)
+
+
+def test_outer_momentum_smooths_noise() -> None:
+    rng = np.random.default_rng(7)
+    spread = {}
+    for mu in (0.0, 0.9):
+        net = Network(OuterMomentum(mu), np.eye(1), np.zeros((1, 50), np.float32), 0.5, 1)
+        ends = []
+        for number in range(300):
+            noise = rng.normal(size=(1, 50)).astype(np.float32)
+            net.round(lambda x, noise=noise: x - 1 + noise)  # type: ignore[misc]
+            if number > 100:
+                ends.append(net.x)
+        spread[mu] = float(np.std(ends))
+        assert np.mean(ends) == pytest.approx(1.0, abs=0.1)
+    assert spread[0.9] < 0.9 * spread[0.0]
