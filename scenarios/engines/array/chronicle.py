@@ -48,6 +48,7 @@ Sink = Callable[[float, str, Event], None]
 class Mixture:
     """Who mixed: ``nodes``, ``rounds`` and ``times`` (B,), ``neighbours`` (B, K) and their
     ``weights``, the ``versions`` that were mixed (NOBODY: missing), and ``gamma`` (B,).
+    ``alignment`` (B, K) says whether neighbours pull where the others pull; None: nobody asked.
     """
 
     nodes: Nodes
@@ -57,6 +58,7 @@ class Mixture:
     weights: Weights
     versions: NDArray[np.int64]
     gamma: NDArray[np.float64]
+    alignment: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,7 @@ class LineChronicle:
     def mixed(self, done: Mixture, models: FloatVector | None) -> None:
         """See ``Chronicle``."""
         assert models is not None
+        assert done.alignment is not None
         for i, node in enumerate(done.nodes.tolist()):
             places = range(done.neighbours.shape[1])
             there = [k for k in places if done.versions[i, k] != NOBODY]
@@ -230,6 +233,7 @@ class LineChronicle:
                     for k in there
                     if done.versions[i, k] != round
                 },
+                alignment={names[k]: float(done.alignment[i, k]) for k in there},
             )
             self._note(float(done.times[i]), node, event)
 

@@ -10,7 +10,7 @@ from .arrays import Arrays
 from .chronicle import Chronicle, Mixture, posted
 from .frames import frame_sizes
 from .graph import Graph
-from .measures import consensus_distance
+from .measures import alignments, consensus_distance
 from .rounds import Publication, mix, publish
 from .tape import Tape, Wave
 from .workers import Workers
@@ -66,6 +66,8 @@ class ArrayRun:
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
         weights = np.where(wave.sources < 0, 0.0, table)
+        sees = self._chronicle.sees_vectors
+        aligned = alignments(self.arrays, wave, self._rules.grid_bits) if sees else None
         mix(self.arrays, self._rules, wave, weights, self._step_size)
         self.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
@@ -76,8 +78,9 @@ class ArrayRun:
             weights=weights,
             versions=wave.versions,
             gamma=self.arrays.gamma[wave.mix, 0],
+            alignment=aligned,
         )
-        models = self.arrays.models.rows(wave.mix) if self._chronicle.sees_vectors else None
+        models = self.arrays.models.rows(wave.mix) if sees else None
         self._chronicle.mixed(mixture, models)
         accuracy = self._test(wave)
         self._tell_round(mixture, accuracy)
