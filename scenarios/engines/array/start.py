@@ -18,7 +18,7 @@ from .table_chronicle import TableChronicle
 from .tape import Lockstep, Tape
 from .together import Together
 from .weather import Weather
-from .workers import OneByOne, Workers
+from .workers import Workers
 
 # How long a frame is where it matters for times alone: these are not the bytes that are counted.
 BYTES_A_PARAMETER = {"none": 2.5, "int8": 1.0, "int4": 0.5, "top-k": 0.5}
@@ -75,10 +75,8 @@ def tape_of(world: World, graph: Graph) -> Tape:
 
 
 def workers_of(world: World) -> Workers:
-    """Who trains the nodes: a cohort, or where privacy is asked for, one learner after another."""
-    if world.scenario.privacy.mode == "none":
-        return Together(make_cohort(world.scenario, world.shares), world.scenario)
-    return OneByOne([citizen.trainer for citizen in world.citizens])
+    """Who trains the nodes."""
+    return Together(make_cohort(world.scenario, world.shares), world.scenario)
 
 
 def _chronicle(world: World, folder: Path, sink: Sink) -> Chronicle:
