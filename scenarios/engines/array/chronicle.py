@@ -119,6 +119,14 @@ class Chronicle(Protocol):
         """Nothing that happens before ``until`` is still to come."""
         ...
 
+    def stopped(self, nodes: NDArray[np.bool_]) -> None:
+        """These nodes (N,) were noted to train no more, in the run that this one carries on."""
+        ...
+
+    def flush(self) -> None:
+        """Put what is known on the disk."""
+        ...
+
     def close(self) -> None:
         """Put away what is still held."""
         ...
@@ -269,9 +277,17 @@ class LineChronicle:
             time, _, node, event = heapq.heappop(self._waiting)
             self._sink(time, self._names[node], event)
 
-    def close(self) -> None:
+    def stopped(self, nodes: NDArray[np.bool_]) -> None:
+        """See ``Chronicle``."""
+        self._stopped = set(np.flatnonzero(nodes).tolist())
+
+    def flush(self) -> None:
         """See ``Chronicle``."""
         self.settle(math.inf)
+
+    def close(self) -> None:
+        """See ``Chronicle``."""
+        self.flush()
 
     def _note(self, time: float, node: int, event: Event) -> None:
         heapq.heappush(self._waiting, (time, next(self._order), node, event))

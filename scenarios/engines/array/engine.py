@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from pathlib import Path
+
 import numpy as np
 
+from ....peer.clock import monotonic_time
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
 from .arrays import Arrays
+from .checkpoint import Progress, interrupts_deferred, load, save
 from .chronicle import Chronicle, Mixture, posted
 from .frames import frame_sizes
 from .graph import Graph
@@ -15,14 +20,24 @@ from .rounds import Publication, mix, publish
 from .tape import Tape, Wave
 from .workers import Workers
 
+CHECKPOINT_S = 60.0  # between two checkpoints of a run that goes on
 TESTED_MODELS = 100_000  # of all rounds together; a small run tests every model in every round
 
 
 class ArrayRun:
-    """Runs the nodes of a world as rows of arrays; ``workers`` train them, ``tape`` says when."""
+    """Runs the nodes of a world as rows of arrays; ``workers`` train them, ``tape`` says when.
+
+    Where there is a ``folder``, the run keeps checkpoints in it.
+    """
 
     def __init__(
-        self, world: World, chronicle: Chronicle, workers: Workers, graph: Graph, tape: Tape
+        self,
+        world: World,
+        chronicle: Chronicle,
+        workers: Workers,
+        graph: Graph,
+        tape: Tape,
+        folder: Path | None = None,
     ) -> None:
         scenario = world.scenario
         self._world = world
@@ -35,26 +50,54 @@ class ArrayRun:
         self.graph = graph
         self._tape = tape
         self.arrays = Arrays.begin(world.genesis, self._rules, spare=tape.spare)
-        self.now = 0.0
-        self._told = 0
+        self._folder = folder
+        self._saved = monotonic_time()
+        self._progress = Progress(
+            mixed=np.zeros(graph.nodes, dtype=np.int64),
+            stopped=np.zeros(graph.nodes, dtype=np.bool_),
+            parts=np.zeros(0, dtype=np.str_),
+        )
         self._every = rounds_between_tests(scenario.peers, self._rules.rounds)
-        self._bytes = self._messages = 0
+        self._bytes = self._messages = 0  # since the last round was summed up
+
+    @property
+    def now(self) -> float:
+        """The virtual time, in seconds."""
+        return self._progress.now
+
+    def resume(self) -> None:
+        """Carry on from the checkpoint in the run's folder. Raises ConfigError: there is none."""
+        assert self._folder is not None
+        self._progress = load(self._folder, self.arrays)
+        self._chronicle.stopped(self._progress.stopped)
 
     def run(self) -> str:
-        """Run to the end; says how it ended."""
-        chronicle = self._chronicle
-        chronicle.began(self._world.genesis.size)
-        mixed = np.zeros(self.graph.nodes, dtype=np.int64)
+        """Run to the end; says how it ended. Ctrl-C ends it after a wave that is whole."""
+        progress = self._progress
         try:
-            for wave in self._tape.waves():
-                self._work(wave)
-                mixed[wave.mix] = wave.mix_rounds
-                chronicle.settle(wave.until)
+            if not progress.waves:
+                self._chronicle.began(self._world.genesis.size)
+            with interrupts_deferred() as interrupted:
+                for wave in islice(self._tape.waves(), progress.waves, None):
+                    self._work(wave)
+                    self._chronicle.settle(wave.until)
+                    progress.waves += 1
+                    progress.mixed[wave.mix] = wave.mix_rounds
+                    if interrupted() or monotonic_time() - self._saved > CHECKPOINT_S:
+                        self._save()
+                    if interrupted():
+                        raise KeyboardInterrupt
         finally:
-            chronicle.close()
-        if (mixed < self._rules.rounds).any():
+            self._chronicle.close()
+        if (progress.mixed < self._rules.rounds).any():
             return "stalled: some peers never finished"
         return "finished"
+
+    def _save(self) -> None:
+        if self._folder is not None:
+            self._chronicle.flush()
+            save(self._folder, self.arrays, self._progress)
+            self._saved = monotonic_time()
 
     def _work(self, wave: Wave) -> None:
         self._chronicle.skipped(wave.skips)
@@ -69,7 +112,7 @@ class ArrayRun:
         sees = self._chronicle.sees_vectors
         aligned = alignments(self.arrays, wave, self._rules.grid_bits) if sees else None
         mix(self.arrays, self._rules, wave, weights, self._step_size)
-        self.now = max(self.now, float(wave.mix_times.max()))
+        self._progress.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
             nodes=wave.mix,
             rounds=wave.mix_rounds,
@@ -87,6 +130,7 @@ class ArrayRun:
 
     def _tell_published(self, done: Publication) -> None:
         nodes = done.nodes
+        self._progress.stopped[nodes[list(done.trained.stopped)]] = True
         copies = self.arrays.copies(nodes) if self._chronicle.sees_vectors else None
         self._chronicle.published(done, copies)
         samples = self._samples[nodes] if self._by_samples else 0
@@ -114,9 +158,9 @@ class ArrayRun:
 
     def _tell_round(self, mixture: Mixture, accuracy: np.ndarray) -> None:
         round = int(np.median(mixture.rounds))
-        if self._chronicle.sees_vectors or round <= self._told:
+        if self._chronicle.sees_vectors or round <= self._progress.told:
             return
-        self._told = round
+        self._progress.told = round
         heard = np.count_nonzero(mixture.versions >= 0)
         event = RoundDone(
             round=round,

@@ -36,7 +36,7 @@ def begin(world: World, folder: Path, sink: Sink, follow: Path | None = None) ->
     workers = workers_of(world)
     graph = graph_of(world, workers)
     tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
-    return ArrayRun(world, _chronicle(world, folder, sink), workers, graph, tape)
+    return ArrayRun(world, _chronicle(world, folder, sink), workers, graph, tape, folder)
 
 
 def graph_of(world: World, workers: Workers) -> Graph:
