@@ -2,8 +2,9 @@
 
 Every function takes the labels of the records, int (n,), and gives one sorted array of record
 numbers for each peer: each record goes to exactly one peer, no peer gets fewer than
-``min_samples``. Only ``draws``, for more peers than there is data for, gives records to several. Equal generators give equal shares. Dirichlet shares follow Hsu, Qi and Brown
-2019, shards follow McMahan et al. 2017 (FedAvg).
+``min_samples``. Only ``draws``, for more peers than there is data for, gives records to several.
+Equal generators give equal shares. Dirichlet shares follow Hsu, Qi and Brown 2019, shards follow
+McMahan et al. 2017 (FedAvg).
 """
 
 from __future__ import annotations

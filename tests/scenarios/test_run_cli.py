@@ -125,6 +125,7 @@ def test_without_an_argument_the_scenarios_are_listed(capfd: pytest.CaptureFixtu
         "liar",
         "partition",
         "quickstart",
+        "ten-thousand",
     ]
     assert all(row["name"] in told and row["description"].split()[0] in told for row in rows)
 

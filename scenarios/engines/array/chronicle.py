@@ -47,7 +47,8 @@ Sink = Callable[[float, str, Event], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
     """Who mixed: ``nodes``, ``rounds`` and ``times`` (B,), ``neighbours`` (B, K) and their
-    ``weights``, the ``versions`` that were mixed (NOBODY: missing), and ``gamma`` (B,).
+    ``weights``, the ``versions`` that were mixed (NOBODY: missing), and ``gamma`` (B,);
+    ``alignment`` (B, K) of the neighbours' steps, where the chronicle sees vectors.
     """
 
     nodes: Nodes
@@ -57,6 +58,7 @@ class Mixture:
     weights: Weights
     versions: NDArray[np.int64]
     gamma: NDArray[np.float64]
+    alignment: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +232,9 @@ class LineChronicle:
                     for k in there
                     if done.versions[i, k] != round
                 },
+                alignment={}
+                if done.alignment is None
+                else {names[k]: float(done.alignment[i, k]) for k in there},
             )
             self._note(float(done.times[i]), node, event)
 

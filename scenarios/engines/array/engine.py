@@ -11,7 +11,7 @@ from .arrays import Arrays
 from .chronicle import Chronicle, Mixture, posted
 from .frames import frame_sizes
 from .graph import Graph
-from .measures import consensus_distance
+from .measures import alignments, consensus_distance
 from .rounds import Publication, mix, publish
 from .tape import Lockstep, Tape, Wave
 from .workers import Workers
@@ -72,6 +72,9 @@ class ArrayRun:
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
         weights = np.where(wave.sources < 0, 0.0, table)
+        aligned = None
+        if self._chronicle.sees_vectors:
+            aligned = alignments(self.arrays, wave, self._rules.grid_bits)
         mix(self.arrays, self._rules, wave, weights, self._step_size)
         self.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
@@ -82,6 +85,7 @@ class ArrayRun:
             weights=weights,
             versions=wave.versions,
             gamma=self.arrays.gamma[wave.mix, 0],
+            alignment=aligned,
         )
         models = self.arrays.models.rows(wave.mix) if self._chronicle.sees_vectors else None
         self._chronicle.mixed(mixture, models)
