@@ -76,6 +76,7 @@ def measured(
             stdout=words,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            cwd=log.parent,  # some leave logs where they stand
             env={**os.environ, **environment, MARK: watch.mark},
         )
         sampler.start()

@@ -3,7 +3,7 @@
     python benchmarks/against_others/run.py
     python benchmarks/against_others/run.py --only plain_torch tidings_array flower --seeds 1 2 3
 
-Sixteen nodes with uneven shares of the handwritten digits train a perceptron: five steps of plain
+Ten nodes with uneven shares of the handwritten digits train a perceptron: five steps of plain
 SGD a round, then all models are averaged (over a complete graph, or by a server where a framework
 has nothing else), and each node tests what it got. Data, first model, plan and the code of a
 client's local steps are the same for all. A contender that cannot be installed or run is listed
@@ -87,9 +87,7 @@ def measure(contender: Contender, folder: Path, environments: Path, timeout_s: f
     log = folder / f"{contender.name}.log"
     command = [str(python), str(HERE / "contenders" / script), str(folder), *more]
     try:
-        cost = measured(
-            command, log, {**QUIET, "PYTHONPATH": ":".join(paths)}, timeout_s=timeout_s
-        )
+        cost = measured(command, log, {**QUIET, "PYTHONPATH": ":".join(paths)}, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
         raise Missing(f"it was not done after {timeout_s:.0f} s") from None
     file = folder / f"{contender.name}.json"
@@ -111,7 +109,9 @@ def compare(arguments: argparse.Namespace) -> list[dict]:
         hidden=64,
         seed=0,
     )
-    rows = {one.name: {"name": one.name, "label": one.label, "runs": []} for one in _chosen(arguments)}
+    rows = {
+        one.name: {"name": one.name, "label": one.label, "runs": []} for one in _chosen(arguments)
+    }
     arguments.environments.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for seed in arguments.seeds:
@@ -168,13 +168,15 @@ def show(rows: list[dict], console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nodes", type=int, default=16)
+    parser.add_argument("--nodes", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS])
     parser.add_argument("--timeout", type=float, default=900, metavar="SECONDS")
     parser.add_argument(
-        "--environments", type=Path, default=Path.home() / ".cache" / "tidings-against-others"
+        "--environments",
+        type=lambda text: Path(text).resolve(),
+        default=Path.home() / ".cache" / "tidings-against-others",
     )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

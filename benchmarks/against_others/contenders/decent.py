@@ -1,4 +1,4 @@
-"""decent-bench: local steps and averaging over a complete graph, as an algorithm of its own kind."""
+"""decent-bench: local steps and averaging over a complete graph, as an algorithm of its API."""
 
 from __future__ import annotations
 

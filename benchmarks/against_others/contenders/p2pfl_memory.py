@@ -83,7 +83,8 @@ def main() -> None:
     TopologyFactory.connect_nodes(matrix, nodes)
     wait_convergence(nodes, plan.nodes - 1, only_direct=False, wait=60)
     began = time.monotonic()
-    nodes[0].set_start_learning(rounds=plan.rounds, epochs=1)
+    # all nodes train in every round, as those of the others do; four of them if not asked for more
+    nodes[0].set_start_learning(rounds=plan.rounds, epochs=1, trainset_size=plan.nodes)
     wait_to_finish(nodes, timeout=1800)
     learning_s = time.monotonic() - began
     accuracies = [learner.evaluate()["accuracy"] for learner in learners]
