@@ -10,8 +10,9 @@ import pytest
 from tests.scenarios.small import small
 from tidings.crypto.errors import ConfigError
 from tidings.peer.settings_files import to_toml
+from tidings.scenarios.arms import arm_of
 from tidings.scenarios.scenario import Scenario, bundled, load_scenario
-from tidings.scenarios.world import World, arm_of, seeded_entropy, shares_of
+from tidings.scenarios.world import World, seeded_entropy, shares_of
 
 BUNDLED = ("baselines", "chaos", "liar", "partition", "quickstart", "ten-thousand")
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from ....gossip.events import Event
 from ...cohort.base import make_cohort
+from ...event_tables import EventTables
 from ...world import World
+from .central import CentralRun, scheme_of
+from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
 from .engine import ArrayRun
 from .table_chronicle import TableChronicle
@@ -19,8 +22,13 @@ PEERS_IN_LINES = 200  # how many peers' events are written as lines; more are wr
 Sink = Callable[[float, str, Event], None]
 
 
-def begin(world: World, folder: Path, sink: Sink) -> ArrayRun:
+def begin(world: World, folder: Path, sink: Sink) -> ArrayRun | CentralRun:
     """A run of the world's scenario, which leaves its log in ``folder`` and in ``sink``."""
+    scheme = scheme_of(world.scenario)
+    if scheme is not None:
+        names = [certificate.name for certificate in world.certificates]
+        tables = EventTables(folder, names) if len(names) > PEERS_IN_LINES else None
+        return CentralRun(world, scheme, workers_of(world), CentralLog(world, tables, sink))
     return ArrayRun(world, _chronicle(world, folder, sink), workers_of(world))
 
 
