@@ -25,14 +25,13 @@ RowSums = Callable[[FloatVector, Sources], FloatVector]
 class Hearing:
     """Whom M peers hear, and how much each counts; made by :func:`hearing`.
 
-    ``rows`` (M,) are the peers' own rows among R public copies; None where they are the first M.
-    ``sources`` (M, K) are the rows of those whom they hear, R where a place is empty. ``weight``
-    (M, 1) and ``count`` (M, 1) are those of peers whose neighbours all weigh the same; ``unlike``
-    are the numbers 0..M-1 of the others, and ``weights`` (U, K) what theirs weigh. Where all peers
+    Their own rows are the first M of R public copies. ``sources`` (M, K) are the rows of those whom
+    they hear, R where a place is empty. ``weight`` (M, 1) and ``count`` (M, 1) are those of peers
+    whose neighbours all weigh the same; ``unlike`` are the numbers 0..M-1 of the others, and
+    ``weights`` (U, K) what theirs weigh. Where all peers
     have the same, ``weight`` and ``count`` are single numbers (1, 1).
     """
 
-    rows: NDArray[np.int64] | None
     sources: Sources
     weight: FloatVector
     count: FloatVector
@@ -40,13 +39,8 @@ class Hearing:
     weights: FloatVector
 
 
-def hearing(
-    sources: Sources,
-    weights: FloatVector,
-    copies: int,
-    rows: NDArray[np.int64] | None = None,
-) -> Hearing:
-    """Prepare M peers of which each hears ``sources`` (M, K), rows of R = ``copies`` public copies.
+def hearing(sources: Sources, weights: FloatVector, copies: int) -> Hearing:
+    """Prepare the first M peers of R = ``copies``; each hears the rows ``sources`` (M, K).
 
     ``weights`` (M, K) float32; a place that holds NOBODY, or weighs 0, is empty.
     """
@@ -58,7 +52,6 @@ def hearing(
     if len(w) and (largest == largest[0]).all() and (count == count[0]).all():
         largest, count = largest[:1], count[:1]  # a product with one number is twice as fast
     return Hearing(
-        rows=rows,
         sources=np.where(there, sources, copies),
         weight=largest,
         count=count,
@@ -110,7 +103,7 @@ def block_pull(block: FloatVector, heard: Hearing, sums: RowSums = row_sums) -> 
 
     ``sums`` is what adds rows up, as ``row_sums`` does.
     """
-    own = block[: len(heard.sources)] if heard.rows is None else block[heard.rows]
+    own = block[: len(heard.sources)]
     pull = sums(block, heard.sources)
     pull -= heard.count * own
     pull *= heard.weight

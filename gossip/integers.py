@@ -33,6 +33,7 @@ BLOCK = 16384
 _HEADER = struct.Struct("<IB")
 _NUMBERS = struct.Struct("<BH")
 _COUNT = struct.Struct("<H")
+HEADER_BYTES, NUMBERS_BYTES, SPARSE_BYTES = _HEADER.size, _NUMBERS.size, _COUNT.size
 _ZERO, _DENSE, _SPARSE = 0, 1, 2
 _ALL_ZERO = 32
 

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from tests.scenarios.small import small
 from tests.scenarios.stand_in import stand_in_world
 from tidings.gossip.events import Evaluated, Event, Mixed, Published
-from tidings.gossip.topology import Topology
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
-from tidings.scenarios.engines.array.graph import Graph
 from tidings.scenarios.engines.array.recorded import tape_of_log
-from tidings.scenarios.engines.array.start import workers_of
+from tidings.scenarios.engines.array.start import graph_of, tape_of, workers_of
 from tidings.scenarios.engines.array.workers import OneByOne, Workers
 from tidings.scenarios.engines.sim import Simulation
 from tidings.scenarios.run_log import LogLine
@@ -54,16 +52,13 @@ def one_by_one(world: World) -> Workers:
 
 
 def arrayed(
-    world: World, tape_of: Noted | None = None, workers: Workers | None = None
+    world: World, tape_of_run: Noted | None = None, workers: Workers | None = None
 ) -> tuple[Noted, np.ndarray]:
     noted = Noted()
-    rules = world.scenario.rules
-    tape = None
-    if tape_of is not None:
-        samples = [citizen.trainer.learner.samples for citizen in world.citizens]
-        by_samples = samples if rules.weighting == "samples" else None
-        tape = tape_of_log(tape_of, Graph(Topology(rules.topology), by_samples))
-    run = ArrayRun(world, LineChronicle(world, noted.sink), workers or one_by_one(world), tape)
+    workers = workers or one_by_one(world)
+    graph = graph_of(world, workers)
+    tape = tape_of(world, graph) if tape_of_run is None else tape_of_log(tape_of_run, graph)
+    run = ArrayRun(world, LineChronicle(world, noted.sink), workers, graph, tape)
     assert run.run() == "finished"
     return noted, run.arrays.copies(np.arange(world.scenario.peers))
 

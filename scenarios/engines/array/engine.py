@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....gossip.topology import Topology
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
 from .arrays import Arrays
@@ -13,20 +12,17 @@ from .frames import frame_sizes
 from .graph import Graph
 from .measures import alignments, consensus_distance
 from .rounds import Publication, mix, publish
-from .tape import Lockstep, Tape, Wave
+from .tape import Tape, Wave
 from .workers import Workers
 
 TESTED_MODELS = 100_000  # of all rounds together; a small run tests every model in every round
 
 
 class ArrayRun:
-    """Runs the nodes of a world as rows of arrays; ``workers`` train them.
-
-    ``tape`` says what happens when; unless given, nothing goes wrong.
-    """
+    """Runs the nodes of a world as rows of arrays; ``workers`` train them, ``tape`` says when."""
 
     def __init__(
-        self, world: World, chronicle: Chronicle, workers: Workers, tape: Tape | None = None
+        self, world: World, chronicle: Chronicle, workers: Workers, graph: Graph, tape: Tape
     ) -> None:
         scenario = world.scenario
         self._world = world
@@ -34,13 +30,11 @@ class ArrayRun:
         self._step_size = scenario.training.learning_rate * scenario.training.local_steps
         self._chronicle = chronicle
         self._workers = workers
-        topology = Topology(self._rules.topology)
         self._samples = np.asarray(workers.samples, dtype=np.int64)
         self._by_samples = self._rules.weighting == "samples"
-        self.graph = Graph(topology, self._samples.tolist() if self._by_samples else None)
-        round_s = scenario.faults.train_s + scenario.faults.delay_s
-        self._tape = tape or Lockstep(self.graph, self._rules.rounds, round_s=round_s)
-        self.arrays = Arrays.begin(world.genesis, self._rules, spare=self._tape.spare)
+        self.graph = graph
+        self._tape = tape
+        self.arrays = Arrays.begin(world.genesis, self._rules, spare=tape.spare)
         self.now = 0.0
         self._told = 0
         self._every = rounds_between_tests(scenario.peers, self._rules.rounds)
@@ -50,7 +44,6 @@ class ArrayRun:
         """Run to the end; says how it ended."""
         chronicle = self._chronicle
         chronicle.began(self._world.genesis.size)
-        chronicle.skipped(self._tape.skips)
         mixed = np.zeros(self.graph.nodes, dtype=np.int64)
         try:
             for wave in self._tape.waves():
@@ -64,6 +57,7 @@ class ArrayRun:
         return "finished"
 
     def _work(self, wave: Wave) -> None:
+        self._chronicle.skipped(wave.skips)
         if len(wave.publish):
             self._tell_published(
                 publish(self.arrays, self._rules, self._workers, wave, self._step_size)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ....gossip.block_mixing import NOBODY, Sources
 from ....gossip.topology import Topology
-from ....gossip.weights import row_weights
+from ....gossip.weights import link_weights
 
 Weights = NDArray[np.float64]
 KEPT_ROUNDS = 32  # graphs that are kept, of those that change from round to round
@@ -31,18 +31,25 @@ class Graph:
 
     def neighbours(self, round: int) -> Sources:
         """Whom each node hears in ``round``: (N, K), in rising order, then NOBODY."""
-        return self._row(round % self.topology.period)[0]
+        return self._row(self._in_period(round))[0]
 
     def weights(self, round: int) -> Weights:
         """How much each neighbour counts in ``round``: float64 (N, K), 0 where there is none."""
-        return self._row(round % self.topology.period)[1]
+        return self._row(self._in_period(round))[1]
+
+    def ever(self) -> NDArray[np.int64]:
+        """All links of all rounds, as i * N + j where i hears j; in rising order."""
+        rounds = [self.neighbours(round) for round in range(1, self.topology.period + 1)]
+        me = np.arange(self.nodes)[:, None] * self.nodes
+        keys = [(me + sources)[sources != NOBODY] for sources in rounds]
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
 
     def hearers(
         self, nodes: NDArray[np.int64], rounds: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """By how many ``nodes`` (n,) are heard, each in its round, (n,); and who these are."""
         distinct = np.unique(rounds).tolist()
-        tables = {r: self._heard_by(r % self.topology.period) for r in distinct}
+        tables = {r: self._heard_by(self._in_period(r)) for r in distinct}
         counts = np.zeros(len(nodes), dtype=np.int64)
         for r, (first, _) in tables.items():
             here = nodes[rounds == r]
@@ -60,11 +67,14 @@ class Graph:
 
     def _heard_by_made(self, round: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Who hears each node: those of node i are at first[i] to first[i + 1] of the second."""
-        sources = self.neighbours(round)
-        hearer, place = np.nonzero(sources != NOBODY)
-        heard = sources[hearer, place]
-        first = np.concatenate([[0], np.cumsum(np.bincount(heard, minlength=self.nodes))])
-        return first, hearer[np.argsort(heard, kind="stable")]
+        links = self.topology.links(round)
+        counts = np.bincount(links.senders, minlength=self.nodes)
+        first = np.concatenate([[0], np.cumsum(counts)])
+        return first, links.receivers[np.argsort(links.senders, kind="stable")]
+
+    def _in_period(self, round: int) -> int:
+        """The first round that has the graph of this one."""
+        return (round - 1) % self.topology.period + 1
 
     def at(self, nodes: NDArray[np.int64], rounds: NDArray[np.int64]) -> tuple[Sources, Weights]:
         """Neighbours and weights (M, K) of some ``nodes`` (M,), each in a round of its own."""
@@ -80,13 +90,10 @@ class Graph:
         return found, weights
 
     def _made(self, round: int) -> tuple[Sources, Weights]:
-        rows = [
-            row_weights(self.topology, node, round, self._samples) for node in range(self.nodes)
-        ]
-        width = max((len(row) for row in rows), default=0)
-        sources = np.full((self.nodes, width), NOBODY, dtype=np.int64)
-        weights = np.zeros((self.nodes, width))
-        for node, row in enumerate(rows):
-            sources[node, : len(row)] = list(row)
-            weights[node, : len(row)] = list(row.values())
+        links = self.topology.links(round)
+        there = np.arange(int(links.degrees.max(initial=0))) < links.degrees[:, None]
+        sources = np.full(there.shape, NOBODY, dtype=np.int64)
+        weights = np.zeros(there.shape)
+        sources[there] = links.senders
+        weights[there] = link_weights(links, self._samples)
         return sources, weights

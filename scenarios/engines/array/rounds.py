@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....gossip import integers
 from ....gossip.algorithms.base import Algorithm
 from ....gossip.algorithms.chosen import algorithm_of
-from ....gossip.block_mixing import Hearing, block_of, block_pull, hearing
+from ....gossip.block_mixing import NOBODY, Hearing, block_of, block_pull, hearing
+from ....gossip.encoded_size import encoded_sizes
 from ....gossip.grid import FloatVector
 from ....gossip.mixing import gamma_of
 from ....gossip.publishing import Step, next_step
@@ -22,6 +23,8 @@ from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
 from .tiles import tiles_of
 from .workers import Trained, Workers, joined
+
+Rows: TypeAlias = Nodes | slice
 
 TRAINED_VALUES = 2**20  # parameters of the nodes that are trained together
 STEP_VALUES = 2**16  # parameters that are clipped, put on the grid and compressed together
@@ -64,7 +67,7 @@ def publish(
         for rows in pieces(chunk, max(1, STEP_VALUES // arrays.models.columns)):
             some = slice(rows.start - start, rows.stop - start)
             step = _take_step(arrays, rules, rule, nodes[rows], models[some], step_size)
-            sizes[rows] = [len(integers.encode(row.reshape(-1))) for row in step.change]
+            sizes[rows] = encoded_sizes(step.change.reshape(len(step.change), -1))
             captured[rows] = step.captured[:, 0]
     arrays.rounds[nodes] = wave.publish_rounds
     arrays.sequences[nodes] += 1
@@ -137,30 +140,48 @@ def mix(
     """
     if not len(wave.mix):
         return
-    everyone = np.array_equal(wave.mix, np.arange(len(arrays.models)))
-    rows = None if everyone else wave.mix
-    heard = hearing(wave.sources, weights.astype(np.float32), len(arrays.public), rows)
+    heard, copies = _hearing(arrays, wave, weights.astype(np.float32))
+    nodes = slice(0, len(arrays.models)) if copies is None else wave.mix
     gamma = arrays.gamma[wave.mix].astype(np.float32)[..., None]
     trained = arrays.trained[wave.mix]
     rule = algorithm_of(rules)
     whole = range(tiles_of(arrays.models.columns))
     for tile in whole if tiles is None else tiles:
-        base, mixed = _mixed(arrays, rules, heard, gamma, tile)
-        _settle(arrays, rule, heard.rows, base, mixed, trained, step_size, tile)
+        base, mixed = _mixed(arrays, rules, heard, copies, nodes, gamma, tile)
+        _settle(arrays, rule, nodes, base, mixed, trained, step_size, tile)
+
+
+def _hearing(arrays: Arrays, wave: Wave, weights: FloatVector) -> tuple[Hearing, Nodes | None]:
+    """Whom the nodes of a wave hear, and the rows of the public copies that this is about.
+
+    These begin with those of the nodes themselves; None stands for all rows as they lie.
+    """
+    if np.array_equal(wave.mix, np.arange(len(arrays.models))):
+        return hearing(wave.sources, weights, len(arrays.public)), None
+    others = np.setdiff1d(wave.sources, np.append(wave.mix, NOBODY))
+    copies = np.concatenate([wave.mix, others])
+    place = np.full(len(arrays.public) + 1, NOBODY)  # the last one is for NOBODY
+    place[copies] = np.arange(len(copies))
+    return hearing(place[wave.sources], weights, len(copies)), copies
 
 
 def _mixed(
-    arrays: Arrays, rules: Rules, heard: Hearing, gamma: NDArray[np.float32], tile: int
+    arrays: Arrays,
+    rules: Rules,
+    heard: Hearing,
+    copies: Nodes | None,
+    nodes: Rows,
+    gamma: NDArray[np.float32],
+    tile: int,
 ) -> tuple[FloatVector, FloatVector]:
     """What was published and what mixing makes of it, (B, V, 64) each, in the columns of a tile."""
-    who = slice(0, len(arrays.models)) if heard.rows is None else heard.rows
     bases, mixtures = [], []
     for vector, columns in enumerate(arrays.public.columns_of(tile)):
-        block = block_of(columns, rules.grid_bits)
+        block = block_of(columns if copies is None else columns[copies], rules.grid_bits)
         mixed = block_pull(block, heard, fast_row_sums)
-        base = block[who]
+        base = block[: len(mixed)]
         if len(arrays.base):
-            base = arrays.base.columns_of(tile)[vector][who]
+            base = arrays.base.columns_of(tile)[vector][nodes]
             mixed *= gamma[:, vector]  # where mixing restarts, it is 1
         mixed += base
         bases.append(base)
@@ -173,7 +194,7 @@ def _mixed(
 def _settle(
     arrays: Arrays,
     rule: Algorithm,
-    rows: Nodes | None,
+    nodes: Rows,
     base: FloatVector,
     mixed: FloatVector,
     trained: NDArray[np.bool_],
@@ -181,11 +202,10 @@ def _settle(
     tile: int,
 ) -> None:
     """Take up the mixtures (B, V, 64), as the gossip rule has it."""
-    who = slice(None) if rows is None else rows
     models = arrays.models.memory[tile]
     remembered = arrays.remembered.columns_of(tile)
-    before = np.swapaxes(remembered[:, who], 0, 1)
-    settled, memory = rule.settle(models[who], base, mixed, before, step_size, trained)
-    models[who] = settled
+    before = np.swapaxes(remembered[:, nodes], 0, 1)
+    settled, memory = rule.settle(models[nodes], base, mixed, before, step_size, trained)
+    models[nodes] = settled
     for slot in range(rule.slots):
-        remembered[slot, who] = memory[:, slot]
+        remembered[slot, nodes] = memory[:, slot]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ....crypto.errors import ConfigError
 from ....gossip.events import Event
+from ....gossip.topology import Topology
 from ...cohort.base import make_cohort
 from ...event_tables import EventTables
 from ...world import World
@@ -13,23 +15,73 @@ from .central import CentralRun, scheme_of
 from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
 from .engine import ArrayRun
+from .graph import Graph
+from .recorded import tape_of_run
 from .table_chronicle import TableChronicle
+from .tape import Lockstep, Tape
 from .together import Together
+from .weather import Weather
 from .workers import OneByOne, Workers
 
+# How long a frame is where it matters for times alone: these are not the bytes that are counted.
+BYTES_A_PARAMETER = {"none": 2.5, "int8": 1.0, "int4": 0.5, "top-k": 0.5}
+FRAME_BYTES = 330
 PEERS_IN_LINES = 200  # how many peers' events are written as lines; more are written as tables
 
 Sink = Callable[[float, str, Event], None]
 
 
-def begin(world: World, folder: Path, sink: Sink) -> ArrayRun | CentralRun:
-    """A run of the world's scenario, which leaves its log in ``folder`` and in ``sink``."""
+def begin(
+    world: World, folder: Path, sink: Sink, follow: Path | None = None
+) -> ArrayRun | CentralRun:
+    """A run of the world's scenario, which leaves its log in ``folder`` and in ``sink``.
+
+    What happens when is taken from the log of the run in ``follow``, if there is one given.
+    """
+    workers = workers_of(world)
     scheme = scheme_of(world.scenario)
     if scheme is not None:
         names = [certificate.name for certificate in world.certificates]
         tables = EventTables(folder, names) if len(names) > PEERS_IN_LINES else None
-        return CentralRun(world, scheme, workers_of(world), CentralLog(world, tables, sink))
-    return ArrayRun(world, _chronicle(world, folder, sink), workers_of(world))
+        return CentralRun(world, scheme, workers, CentralLog(world, tables, sink))
+    graph = graph_of(world, workers)
+    tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
+    return ArrayRun(world, _chronicle(world, folder, sink), workers, graph, tape)
+
+
+def graph_of(world: World, workers: Workers) -> Graph:
+    """Who hears whom, and how much each counts."""
+    rules = world.scenario.rules
+    by_samples = rules.weighting == "samples"
+    return Graph(Topology(rules.topology), workers.samples if by_samples else None)
+
+
+def tape_of(world: World, graph: Graph) -> Tape:
+    """What happens in the scenario. Raises ConfigError for what only the simulator does."""
+    scenario = world.scenario
+    rules, faults = scenario.rules, scenario.faults
+    if faults.liars:
+        raise ConfigError(
+            "liars break the protocol's frames, and the array engine has none",
+            where="faults.liars",
+            fix="use --engine sim",
+        )
+    if rules.pace == "asynchronous":
+        raise ConfigError(
+            "asynchronous rounds are not simulated as arrays",
+            where="rules.pace",
+            fix="use --engine sim",
+        )
+    if not faults.asked_for:
+        return Lockstep(graph, rules.rounds, round_s=faults.train_s + faults.delay_s)
+    return Weather(
+        graph,
+        faults,
+        rounds=rules.rounds,
+        deadline_s=rules.deadline_s,
+        seed=scenario.seed,
+        frame_bits=8.0 * (BYTES_A_PARAMETER[rules.compression] * world.genesis.size + FRAME_BYTES),
+    )
 
 
 def workers_of(world: World) -> Workers:

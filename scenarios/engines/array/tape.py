@@ -10,7 +10,7 @@ the other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,16 @@ Times = NDArray[np.float64]
 
 def _no_nodes() -> Nodes:
     return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A node that came back joined the round of its neighbours."""
+
+    time: float
+    node: int
+    from_round: int
+    to_round: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +61,8 @@ class Wave:
     keep: Nodes = field(default_factory=_no_nodes)
     keep_in: Nodes = field(default_factory=_no_nodes)
     heard_by: Sequence[Sequence[int]] | None = None
+    skips: Sequence[Skip] = ()
     until: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
-    """A node that came back joined the round of its neighbours."""
-
-    time: float
-    node: int
-    from_round: int
-    to_round: int
 
 
 class Tape(Protocol):
@@ -77,11 +78,6 @@ class Tape(Protocol):
         """How many waves there are."""
         ...
 
-    @property
-    def skips(self) -> Sequence[Skip]:
-        """Who will have joined a later round than its own next one."""
-        ...
-
     def waves(self) -> Iterator[Wave]:
         """The waves from the first to the last; again for each call."""
         ...
@@ -91,7 +87,6 @@ class Lockstep:
     """Nothing goes wrong: in each round all publish, then all mix with all their neighbours."""
 
     spare = 0
-    skips: Sequence[Skip] = ()
 
     def __init__(self, graph: Graph, rounds: int, *, round_s: float) -> None:
         self._graph = graph
@@ -141,7 +136,7 @@ class Recorded:
 
     def __init__(self, graph: Graph, turns: Sequence[Turn], skips: Sequence[Skip] = ()) -> None:
         self._graph = graph
-        self.skips = skips
+        self._skips = skips
         waves = _levels(graph.nodes, turns)
         self.count = len(waves)
         self._waves = waves
@@ -151,8 +146,10 @@ class Recorded:
         """One wave after the other."""
         times = [min((t.time for t in turns), default=np.inf) for turns in self._waves]
         until = [*np.minimum.accumulate(times[::-1])[::-1][1:].tolist(), np.inf]
+        skips = self._skips
         for turns, keeps, later in zip(self._waves, self._keeps, until, strict=True):
-            yield self._wave(turns, keeps, later)
+            yield replace(self._wave(turns, keeps, later), skips=skips)
+            skips = ()
 
     def _wave(self, turns: Sequence[Turn], keeps: _Keeps, until: float) -> Wave:
         publish = [turn for turn in turns if turn.heard is None]

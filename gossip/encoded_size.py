@@ -1,0 +1,71 @@
+"""How long the codes of ``integers`` would be, for many vectors at once, without making them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import GridVector
+from .integers import BLOCK, HEADER_BYTES, NUMBERS_BYTES, SPARSE_BYTES, Naturals
+
+Sizes = NDArray[np.int64]
+
+
+def encoded_sizes(v: GridVector) -> Sizes:
+    """``len(integers.encode(row))`` for each row of ``v`` (n, P): int64 (n,)."""
+    sizes = np.full(len(v), HEADER_BYTES, dtype=np.int64)
+    present = np.bitwise_or.reduce(v, axis=1) if v.shape[1] else np.zeros(len(v), dtype=np.int32)
+    filled = np.flatnonzero(present)
+    # the lowest bit that is set, as a power of two, says by how much all values can be shifted
+    lowest = (present[filled] & -present[filled]).astype(np.int64) & 0xFFFFFFFF
+    shifts = (np.frexp(lowest.astype(np.float64))[1] - 1).astype(np.int32)
+    for start in range(0, v.shape[1], BLOCK):
+        sizes[filled] += _block_sizes(v[filled, start : start + BLOCK] >> shifts[:, None])
+    return sizes
+
+
+def _block_sizes(values: GridVector) -> Sizes:
+    """The bytes of the rows of one block (n, B)."""
+    sizes = np.ones(len(values), dtype=np.int64)  # the tag, which is all where nothing is
+    width = values.shape[1]
+    naturals: Naturals = ((values << 1) ^ (values >> 31)).view(np.uint32)
+    counts = np.count_nonzero(naturals, axis=1)
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return sizes
+    starts = np.arange(len(filled)) * width
+    sizes[filled] += _numbers_sizes(
+        naturals[filled].reshape(-1), starts, np.full(len(filled), width)
+    )
+    thin = np.flatnonzero((counts > 0) & (2 * counts < width))
+    if len(thin):
+        rows = naturals[thin]
+        row, place = np.nonzero(rows)
+        starts = np.concatenate([[0], np.cumsum(counts[thin])[:-1]])
+        gaps = np.diff(place, prepend=-1)
+        gaps[starts] = place[starts] + 1
+        gaps -= 1
+        sparse = np.int64(1 + SPARSE_BYTES)
+        sparse = sparse + _numbers_sizes(gaps.astype(np.uint32), starts, counts[thin])
+        sparse += _numbers_sizes(rows[row, place] - np.uint32(1), starts, counts[thin])
+        sizes[thin] = np.minimum(sizes[thin], sparse)
+    return sizes
+
+
+def _numbers_sizes(numbers: Naturals, starts: Sizes, counts: Sizes) -> Sizes:
+    """The bytes of several lists of Golomb-Rice coded numbers; list i begins at ``starts[i]``."""
+    best = np.frexp(np.maximum.reduceat(numbers, starts).astype(np.float64))[1].astype(np.int64)
+    cost = counts * best
+    unary = np.zeros(len(counts), dtype=np.int64)
+    limit = best.copy()
+    mean = np.add.reduceat(numbers, starts, dtype=np.int64) // counts
+    middle = np.frexp(mean.astype(np.float64))[1].astype(np.int64) - 1
+    for k in (middle - 1, middle, middle + 1):
+        tried = (k >= 0) & (k < limit)
+        quotients = numbers >> np.repeat(np.maximum(k, 0), counts).astype(np.uint32)
+        ones = counts + np.add.reduceat(quotients, starts, dtype=np.int64)
+        bits = counts * k + ones
+        better = tried & (bits < cost)
+        best, cost = np.where(better, k, best), np.where(better, bits, cost)
+        unary = np.where(better, ones, unary)
+    return NUMBERS_BYTES + -(-unary // 8) + -(-counts * best // 8)
