@@ -280,7 +280,8 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     aligned: dict[str, float] = {}
     if nodes:
         own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
-        copies = np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes])
+        heard = [versions[node].copy for node in nodes]
+        copies = from_grid(np.stack(heard) if len(nodes) > 1 else heard[0][None], rules.grid_bits)
         copies = copies.reshape(len(nodes), *shape).swapaxes(0, 1)
         w = np.array([weights[node] for node in nodes], dtype=np.float32)
         mixed = mix(base, own, copies, np.broadcast_to(w, (len(base), len(w))), state.gamma)
