@@ -45,9 +45,9 @@ def _block_sizes(values: GridVector) -> Sizes:
         gaps = np.diff(place, prepend=-1)
         gaps[starts] = place[starts] + 1
         gaps -= 1
-        sparse = np.int64(1 + SPARSE_BYTES)
-        sparse = sparse + _numbers_sizes(gaps.astype(np.uint32), starts, counts[thin])
+        sparse: Sizes = _numbers_sizes(gaps.astype(np.uint32), starts, counts[thin])
         sparse += _numbers_sizes(rows[row, place] - np.uint32(1), starts, counts[thin])
+        sparse += 1 + SPARSE_BYTES
         sizes[thin] = np.minimum(sizes[thin], sparse)
     return sizes
 
