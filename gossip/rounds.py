@@ -160,7 +160,7 @@ def _publish(state: State, release: FloatVector) -> Published:
     vectors, state.memory = state.algorithm.outgoing(
         state.model, release, state.memory, state.me.step_size, np.array(state.trained)
     )
-    step = next_step(vectors, own.copy.reshape(vectors.shape), rules)
+    step = next_step(vectors, own.copy.reshape(vectors.shape), rules, state.round)
     copy = step.copy.reshape(-1)
     payload = integers.encode(step.change.reshape(-1))
     entry = sign_entry(

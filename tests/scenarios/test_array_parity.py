@@ -79,13 +79,14 @@ CRASHES = (
     "crashes=[{node=0, at_s=0.25, for_s=1.0}, {node=1, at_s=0.5, for_s=0.3}]}"
 )
 CUT = "faults={delay_s=0.02, cuts=[{from_s=0.3, to_s=1.5, groups=[[0, 1, 2], [3, 4, 5, 6, 7]]}]}"
+COMPRESSIONS = ("none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k-int8")
 SCENARIOS = {
     "plain": ["rules.topology.kind=ring", "rules.compression=none"],
     "sgd": ["rules.topology.kind=exponential", "rules.optimiser=sgd"],
     "int4": ["rules.topology.kind=one-peer-exponential", "rules.compression=int4"],
     "feedback": [
         "rules.topology.kind=complete",
-        "rules.compression=top-k",
+        "rules.compression=top-k-int8",
         "rules.mixing=feedback",
     ],
     "samples": ['rules.topology={kind="random-regular", degree=3}', "rules.weighting=samples"],
@@ -99,13 +100,13 @@ SCENARIOS = {
         "rules.compression=int4",
         LOSSY,
     ],
-    "crashes": ["rules.topology.kind=ring", "rules.compression=top-k", CRASHES],
+    "crashes": ["rules.topology.kind=ring", "rules.compression=top-k-int8", CRASHES],
     "crashes sgd": ["rules.topology.kind=one-peer-exponential", "rules.optimiser=sgd", CRASHES],
     "cut": ['rules.topology={kind="random-regular", degree=4}', "rules.compression=none", CUT],
     "tracking": [
         "rules.topology.kind=ring",
         "rules.optimiser=k-gt",
-        "rules.compression=top-k",
+        "rules.compression=top-k-int8",
         "rules.mixing=feedback",
     ],
     "tracking with crashes": ["rules.topology.kind=ring", "rules.optimiser=k-gt", CRASHES],
@@ -170,7 +171,7 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
             "rules.rounds=4",
             "rules.deadline_s=0.2",
             f"rules.topology={graph}",
-            f"rules.compression={choose('none', 'int8', 'int4', 'top-k')}",
+            f"rules.compression={choose(*COMPRESSIONS)}",
             f"rules.mixing={choose('restart', 'feedback')}",
             f"rules.optimiser={choose('qg-dsgdm', 'sgd', 'k-gt', 'beer', 'outer-momentum')}",
             f"rules.weighting={'uniform' if directed else choose('uniform', 'samples')}",

@@ -66,7 +66,9 @@ def publish(
         trained.append(outcome)
         for rows in pieces(chunk, max(1, STEP_VALUES // arrays.models.columns)):
             some = slice(rows.start - start, rows.stop - start)
-            step = _take_step(arrays, rules, rule, nodes[rows], models[some], step_size)
+            step = _take_step(
+                arrays, rules, rule, nodes[rows], wave.publish_rounds[rows], models[some], step_size
+            )
             sizes[rows] = encoded_sizes(step.change.reshape(len(step.change), -1))
             captured[rows] = step.captured[:, 0]
     arrays.rounds[nodes] = wave.publish_rounds
@@ -100,6 +102,7 @@ def _take_step(
     rules: Rules,
     rule: Algorithm,
     nodes: Nodes,
+    rounds: Nodes,
     releases: FloatVector,
     step_size: float,
 ) -> Step:
@@ -112,7 +115,7 @@ def _take_step(
         arrays.trained[nodes],
     )
     arrays.remembered.put(nodes, remembered)
-    step = next_step(vectors, arrays.public.whole_rows(nodes), rules)
+    step = next_step(vectors, arrays.public.whole_rows(nodes), rules, rounds[:, None])
     arrays.public.put(nodes, step.copy)
     if len(arrays.base):
         arrays.base.put(nodes, step.z)
