@@ -16,6 +16,11 @@ from .topology_rule import DIRECTED, TopologyRule
 __all__ = ["Rules", "TopologyRule"]
 
 
+RobustRule = Literal[
+    "none", "clipped-gossip", "clipped-sum", "nearest", "trimmed-mean", "median", "balance"
+]
+
+
 class Rules(BaseModel):
     """What every member of a network does alike.
 
@@ -32,6 +37,8 @@ class Rules(BaseModel):
     mixing: Literal["restart", "feedback"] = "restart"
     weighting: Literal["uniform", "samples"] = "uniform"
     compression: Compression = "int8"
+    robust: RobustRule = "none"
+    byzantine: int = Field(default=1, ge=0, description="how many neighbours of a peer may lie")
     keep: float = Field(default=0.25, gt=0, le=1, description="share of top-k and random-k")
     grid_bits: int = Field(default=20, ge=8, le=28)
     optimiser: Literal["qg-dsgdm", "sgd", "k-gt", "beer", "outer-momentum"] = "qg-dsgdm"

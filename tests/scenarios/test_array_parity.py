@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.scenarios.small import small
 from tests.scenarios.stand_in import stand_in_world
 from tidings.gossip.events import Evaluated, Event, Mixed, Published
+from tidings.gossip.rules import RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.recorded import tape_of_log
@@ -112,6 +113,17 @@ SCENARIOS = {
     "tracking with crashes": ["rules.topology.kind=ring", "rules.optimiser=k-gt", CRASHES],
     "beer": ["rules.topology.kind=complete", "rules.optimiser=beer", "rules.mixing=feedback", CUT],
     "outer momentum": ["rules.topology.kind=exponential", "rules.optimiser=outer-momentum", LOSSY],
+    "robust": [
+        'rules.topology={kind="random-regular", degree=4}',
+        "rules.robust=clipped-gossip",
+        LOSSY,
+    ],
+    "robust tracking": [
+        "rules.topology.kind=complete",
+        "rules.robust=trimmed-mean",
+        "rules.optimiser=k-gt",
+        CRASHES,
+    ],
     "asynchronous": ["rules.topology.kind=exponential", "rules.pace=asynchronous", LOSSY],
 }
 
@@ -173,6 +185,7 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
             f"rules.topology={graph}",
             f"rules.compression={choose(*COMPRESSIONS)}",
             f"rules.mixing={choose('restart', 'feedback')}",
+            f"rules.robust={choose('none', *get_args(RobustRule))}",
             f"rules.optimiser={choose('qg-dsgdm', 'sgd', 'k-gt', 'beer', 'outer-momentum')}",
             f"rules.weighting={'uniform' if directed else choose('uniform', 'samples')}",
             f"rules.pace={choose('synchronous', 'asynchronous')}",
