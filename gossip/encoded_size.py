@@ -37,7 +37,8 @@ def _block_sizes(values: GridVector) -> Sizes:
     sizes[filled] += _numbers_sizes(
         naturals[filled].reshape(-1), starts, np.full(len(filled), width)
     )
-    thin = np.flatnonzero((counts > 0) & (2 * counts < width))
+    signs = (counts == width) & (naturals.max(axis=1, initial=0) <= 2)
+    thin = np.flatnonzero((counts > 0) & ((2 * counts < width) | signs))
     if len(thin):
         rows = naturals[thin]
         row, place = np.nonzero(rows)

@@ -108,7 +108,7 @@ def faulty_scenarios(draw: st.DrawFn) -> Scenario:
         f"seed={draw(st.integers(0, 10**6))}",
         "rules.rounds=8",
         f'rules.topology={{kind="{kind}"}}',
-        f"rules.compression={draw(st.sampled_from(['none', 'int8', 'int4', 'top-k']))}",
+        f"rules.compression={draw(st.sampled_from(['none', 'int8', 'int4', 'top-k-int8']))}",
         f"rules.mixing={draw(st.sampled_from(['restart', 'feedback']))}",
     )
     return scenario.model_copy(update={"faults": faults})

@@ -69,7 +69,7 @@ class ArrayRun:
         aligned = None
         if self._chronicle.sees_vectors:
             aligned = alignments(self.arrays, wave, self._rules.grid_bits)
-        mix(self.arrays, self._rules, wave, weights, self._step_size)
+        weights = mix(self.arrays, self._rules, wave, weights, self._step_size)
         self.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
             nodes=wave.mix,

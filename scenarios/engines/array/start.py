@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ....crypto.errors import ConfigError
+from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.events import Event
+from ....gossip.rules import Rules
 from ....gossip.topology import Topology
 from ...cohort.base import make_cohort
 from ...event_tables import EventTables
@@ -24,8 +26,8 @@ from .weather import Weather
 from .workers import OneByOne, Workers
 
 # How long a frame is where it matters for times alone: these are not the bytes that are counted.
-BYTES_A_PARAMETER = {"none": 2.5, "int8": 1.0, "int4": 0.5, "top-k": 0.5}
-FRAME_BYTES = 330
+BYTES_A_VALUE = {"int8": 1.0, "int4": 0.5, "sign": 0.125}
+EXACT_BYTES, PLACE_BYTES, FRAME_BYTES = 2.5, 0.4, 330
 PEERS_IN_LINES = 200  # how many peers' events are written as lines; more are written as tables
 
 Sink = Callable[[float, str, Event], None]
@@ -80,8 +82,17 @@ def tape_of(world: World, graph: Graph) -> Tape:
         rounds=rules.rounds,
         deadline_s=rules.deadline_s,
         seed=scenario.seed,
-        frame_bits=8.0 * (BYTES_A_PARAMETER[rules.compression] * world.genesis.size + FRAME_BYTES),
+        frame_bits=8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES),
     )
+
+
+def _bytes_a_parameter(rules: Rules) -> float:
+    """About how many bytes of a message a parameter takes."""
+    kept, some, levels = rules.compression.rpartition("-k")
+    value = BYTES_A_VALUE.get(levels.removeprefix("-"), EXACT_BYTES)
+    if some:
+        value = rules.keep * (value + (PLACE_BYTES if kept == "top" else 0.0))
+    return algorithm_of(rules).vectors * value
 
 
 def workers_of(world: World) -> Workers:
