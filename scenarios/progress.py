@@ -7,6 +7,7 @@ quickstart ━━━━━━━━━━━━━━━━━━━━━━━
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from statistics import median_low
 from types import TracebackType
 
@@ -24,7 +25,8 @@ from rich.text import Text
 from ..gossip.events import Evaluated
 from ..peer.clock import monotonic_time
 from .formats import shown
-from .run_log import LogLine, RunFinished, RunStarted
+from .run_events import ConsensusMeasured, RoundDone, RunFinished, RunStarted
+from .run_log import LogLine
 from .scenario import Scenario
 from .tally import Tally, sketched_distance
 
@@ -57,6 +59,7 @@ class RunProgress:
         )
         self._tally = Tally()
         self._rounds: dict[str, int] = {}  # peer -> the round that it was tested on last
+        self._whole = _Whole()
         self._task: TaskID | None = None
         self._shown = monotonic_time()
 
@@ -79,6 +82,10 @@ class RunProgress:
         self._tally.add(line)
         if isinstance(line.event, Evaluated):
             self._rounds[line.peer] = line.event.round
+        elif isinstance(line.event, RoundDone):
+            self._whole.take(line.event)
+        elif isinstance(line.event, ConsensusMeasured):
+            self._whole.distance = line.event.distance
         over = isinstance(line.event, RunFinished)
         if over or monotonic_time() - self._shown >= EVERY_S:
             self._show()
@@ -88,6 +95,7 @@ class RunProgress:
     def _begin(self, scenario: Scenario) -> None:
         self._tally = Tally()
         self._rounds = {}
+        self._whole = _Whole()
         self._task = self._progress.add_task(
             _label(scenario.name, next(self._arms, "")),
             total=scenario.rules.rounds,
@@ -100,23 +108,26 @@ class RunProgress:
             self._progress.update(
                 self._task,
                 # where half of the peers are: one that is away does not hold up the bar
-                completed=median_low(self._rounds.values()) if self._rounds else 0,
+                completed=median_low(self._rounds.values() or [self._whole.round]),
                 figures=self._figures(),
             )
 
     def _figures(self) -> Text:
-        """Over each peer's last model."""
+        """Over each peer's last model, or what the engine tells of all."""
         peers = self._tally.peers.values()
         accuracies = [peer.last.accuracy for peer in peers if peer.last is not None]
-        if not accuracies:
+        distance = sketched_distance([peer.sketch for peer in peers if peer.sketch])
+        if accuracies:
+            mean, worst = sum(accuracies) / len(accuracies), min(accuracies)
+        elif self._whole.accuracy:
+            (mean, worst), distance = self._whole.accuracy, self._whole.distance
+        else:
             return Text("  starting")
-        mean, worst = 100 * sum(accuracies) / len(accuracies), 100 * min(accuracies)
         parts: list[str | tuple[str, str]] = [
             "  accuracy ",
-            (f"{mean:.1f} %", "green"),
-            f" (worst {worst:.1f} %)",
+            (f"{100 * mean:.1f} %", "green"),
+            f" (worst {100 * worst:.1f} %)",
         ]
-        distance = sketched_distance([peer.sketch for peer in peers if peer.sketch])
         if distance is not None:
             parts.append(f"  consensus distance {distance:.3g}")
         epsilons = [peer.epsilon for peer in peers if peer.epsilon is not None]
@@ -125,6 +136,20 @@ class RunProgress:
         else:
             parts.append("  privacy off")
         return Text.assemble(*parts)
+
+
+@dataclass(slots=True)
+class _Whole:
+    """What an engine tells of all peers together: mean and worst accuracy, when last tested."""
+
+    round: int = 0
+    accuracy: tuple[float, float] | None = None
+    distance: float | None = None
+
+    def take(self, event: RoundDone) -> None:
+        self.round = event.round
+        if event.accuracy_mean is not None and event.accuracy_min is not None:
+            self.accuracy = (event.accuracy_mean, event.accuracy_min)
 
 
 def _label(name: str, arm: str) -> str:

@@ -43,19 +43,27 @@ def make_run_folder(folder: Path) -> None:
 
 
 def run_scenario(
-    scenario: Scenario, folder: Path, watch: Watch, *, processes: bool = False
+    scenario: Scenario,
+    folder: Path,
+    watch: Watch,
+    *,
+    processes: bool = False,
+    tape: Path | None = None,
 ) -> dict[str, Path]:
     """Run every arm of `scenario`; the folder of each by its name. `watch` sees each event.
+
+    `tape` is the folder of a run of the same network: the array engine lets the same happen.
 
     Raises any TidingsError that says what is wrong with the scenario or the folder, and
     KeyboardInterrupt when it was stopped, by Ctrl-C or SIGTERM; the folder tells of both.
     """
     _check_engine(scenario, processes=processes)
+    _check_tape(scenario, tape)
     make_run_folder(folder)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with stoppable():
         if scenario.arms == ("gossip",):
-            _run_arm(scenario, folder, watch, processes=processes)
+            _run_arm(scenario, folder, watch, processes=processes, tape=tape)
             return {scenario.name: folder}
         folders: dict[str, Path] = {}
         for arm in scenario.arms:
@@ -121,7 +129,19 @@ def stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool) -> None:
+def _check_tape(scenario: Scenario, tape: Path | None) -> None:
+    """ConfigError when there is a tape and nobody who could follow it."""
+    if tape is not None and (scenario.engine != "array" or scenario.arms != ("gossip",)):
+        raise ConfigError(
+            "only the array engine follows another run, and in one arm, gossip",
+            where="--tape",
+            fix="add --engine array, or leave --tape out",
+        )
+
+
+def _run_arm(
+    scenario: Scenario, folder: Path, watch: Watch, *, processes: bool, tape: Path | None = None
+) -> None:
     write_settings(scenario, folder / "scenario.toml")
     log = EventLog(folder / LOG_NAME)
     simulated = scenario.engine != "live"
@@ -146,7 +166,7 @@ def _run_arm(scenario: Scenario, folder: Path, watch: Watch, *, processes: bool)
         if scenario.engine == "array":
             from .engines.array.start import begin
 
-            run = begin(World(scenario), folder, note)
+            run = begin(World(scenario), folder, note, tape)
             clock = lambda: run.now
             outcome = run.run()
         elif simulated:

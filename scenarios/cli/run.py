@@ -41,6 +41,10 @@ def run(
     processes: Annotated[
         bool, typer.Option("--processes", help="Live: each peer in a process of its own.")
     ] = False,
+    tape: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Array: let happen what happened in that run's log."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; runs/NAME-TIME if not given.")
     ] = None,
@@ -63,7 +67,7 @@ def run(
     console.print(Text(settings.description or settings.name, style="bold"))
     try:
         with RunProgress(console, settings.arms, quiet=json) as progress:
-            folders = run_scenario(settings, folder, progress.watch, processes=processes)
+            folders = run_scenario(settings, folder, progress.watch, processes=processes, tape=tape)
     except KeyboardInterrupt:
         told = f"Interrupted. What happened until then: tidings inspect {shlex.quote(str(folder))}"
         Console(stderr=True).print(Text(shown(told, limit=1000)), soft_wrap=True)

@@ -47,8 +47,8 @@ Sink = Callable[[float, str, Event], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
     """Who mixed: ``nodes``, ``rounds`` and ``times`` (B,), ``neighbours`` (B, K) and their
-    ``weights``, the ``versions`` that were mixed (NOBODY: missing), and ``gamma`` (B,);
-    ``alignment`` (B, K) of the neighbours' steps, where the chronicle sees vectors.
+    ``weights``, the ``versions`` that were mixed (NOBODY: missing), and ``gamma`` (B,).
+    ``alignment`` (B, K) says whether neighbours pull where the others pull; None: nobody asked.
     """
 
     nodes: Nodes
@@ -214,6 +214,7 @@ class LineChronicle:
     def mixed(self, done: Mixture, models: FloatVector | None) -> None:
         """See ``Chronicle``."""
         assert models is not None
+        assert done.alignment is not None
         for i, node in enumerate(done.nodes.tolist()):
             places = range(done.neighbours.shape[1])
             there = [k for k in places if done.versions[i, k] != NOBODY]
@@ -232,9 +233,7 @@ class LineChronicle:
                     for k in there
                     if done.versions[i, k] != round
                 },
-                alignment={}
-                if done.alignment is None
-                else {names[k]: float(done.alignment[i, k]) for k in there},
+                alignment={names[k]: float(done.alignment[i, k]) for k in there},
             )
             self._note(float(done.times[i]), node, event)
 

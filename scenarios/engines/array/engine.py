@@ -66,9 +66,8 @@ class ArrayRun:
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
         weights = np.where(wave.sources < 0, 0.0, table)
-        aligned = None
-        if self._chronicle.sees_vectors:
-            aligned = alignments(self.arrays, wave, self._rules.grid_bits)
+        sees = self._chronicle.sees_vectors
+        aligned = alignments(self.arrays, wave, self._rules.grid_bits) if sees else None
         weights = mix(self.arrays, self._rules, wave, weights, self._step_size)
         self.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
@@ -81,7 +80,7 @@ class ArrayRun:
             gamma=self.arrays.gamma[wave.mix, 0],
             alignment=aligned,
         )
-        models = self.arrays.models.rows(wave.mix) if self._chronicle.sees_vectors else None
+        models = self.arrays.models.rows(wave.mix) if sees else None
         self._chronicle.mixed(mixture, models)
         accuracy = self._test(wave)
         self._tell_round(mixture, accuracy)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....gossip.alignment import alignment
+from ....gossip.block_mixing import NOBODY
 from ....gossip.grid import from_grid
 from .arrays import Arrays
 from .tape import Wave
@@ -22,16 +23,12 @@ def consensus_distance(models: Tiles[np.float32]) -> float:
 
 
 def alignments(arrays: Arrays, wave: Wave, grid_bits: int) -> NDArray[np.float64]:
-    """How the steps of those whom the nodes of a wave hear agree with all others', (B, K).
-
-    As a peer notes it (gossip/alignment.py), before it mixes; 0 where nobody is heard.
-    """
+    """What each node of a wave, before it mixes, notes of those whom it hears: (B, K), 3 places."""
     found = np.zeros(wave.sources.shape)
     before = arrays.models.rows(wave.mix)
-    own = from_grid(arrays.public.rows(wave.mix), grid_bits)
-    for i, sources in enumerate(wave.sources):
-        heard = np.flatnonzero(sources >= 0)
-        if len(heard):
-            copies = from_grid(arrays.public.rows(sources[heard]), grid_bits)
-            found[i, heard] = alignment(before[i], own[i], copies).round(3)
+    for i, node in enumerate(wave.mix):
+        there = wave.sources[i] != NOBODY
+        rows = np.concatenate([[node], wave.sources[i, there]])
+        copies = from_grid(arrays.public.rows(rows), grid_bits)
+        found[i, there] = alignment(before[i], copies[0], copies[1:]).round(3)
     return found

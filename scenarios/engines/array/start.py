@@ -23,7 +23,7 @@ from .table_chronicle import TableChronicle
 from .tape import Lockstep, Tape
 from .together import Together
 from .weather import Weather
-from .workers import OneByOne, Workers
+from .workers import Workers
 
 # How long a frame is where it matters for times alone: these are not the bytes that are counted.
 BYTES_A_VALUE = {"int8": 1.0, "int4": 0.5, "sign": 0.125}
@@ -96,10 +96,8 @@ def _bytes_a_parameter(rules: Rules) -> float:
 
 
 def workers_of(world: World) -> Workers:
-    """Who trains the nodes: a cohort, or where privacy is asked for, one learner after another."""
-    if world.scenario.privacy.mode == "none":
-        return Together(make_cohort(world.scenario, world.shares), world.scenario)
-    return OneByOne([citizen.trainer for citizen in world.citizens])
+    """Who trains the nodes."""
+    return Together(make_cohort(world.scenario, world.shares), world.scenario)
 
 
 def _chronicle(world: World, folder: Path, sink: Sink) -> Chronicle:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....crypto.ledger import Ledger
-from ....crypto.privacy import PrivacyGate
 from ....crypto.sampling import Keys
 from ....gossip.events import Released
 from ....gossip.grid import FloatVector
 from ....gossip.publishing import largest_parameter
-from ....gossip.rounds import released
-from ...cohort.base import Cohort
+from ...cohort.base import Cohort, Noise
 from ...scenario import Scenario
 from ...world import session_seeds
+from .releases import Releases
 from .tape import Nodes
 from .workers import Scores, Trained
 
@@ -26,14 +23,21 @@ DIVERGED = "training diverged"
 
 
 class Together:
-    """A cohort that trains without privacy; each node on the batches that the simulator draws."""
+    """A cohort behind a gate that all nodes share.
+
+    Without privacy each node trains on the batches that it would draw in the simulator; with it
+    the noise has the same scale and other values.
+    """
 
     def __init__(self, cohort: Cohort, scenario: Scenario) -> None:
         self._cohort = cohort
         self._scenario = scenario
-        rules = scenario.rules
-        self._largest = largest_parameter(rules.grid_bits)
-        self._trained, self._passed_on = _notes(scenario)
+        self._largest = largest_parameter(scenario.rules.grid_bits)
+        self._releases = Releases(scenario)
+        self._noise: Noise | None = None
+        if scenario.privacy.mode != "none":
+            multiplier = self._releases.noise_multiplier
+            self._noise = Noise(settings=scenario.privacy, multiplier=multiplier)
 
     @property
     def samples(self) -> Sequence[int]:
@@ -51,6 +55,39 @@ class Together:
         beta: float,
     ) -> Trained:
         """Train some nodes; see ``Workers.train``."""
+        stopped = self._refused(sessions)
+        allowed = np.ones(len(nodes), dtype=np.bool_)
+        allowed[list(stopped)] = False
+        trained = allowed.copy()
+        if allowed.all():
+            trained &= self._train(nodes, sessions, models, drift, beta)
+        elif allowed.any():
+            some = models[allowed]
+            pull = None if drift is None else drift[allowed]
+            trained[allowed] = self._train(nodes[allowed], sessions[allowed], some, pull, beta)
+            models[allowed] = some
+        stopped |= dict.fromkeys(np.flatnonzero(allowed & ~trained).tolist(), DIVERGED)
+        notes = self._notes(trained, sessions, rounds)
+        return Trained(trained=trained, began=allowed, released=notes, stopped=stopped)
+
+    def _refused(self, sessions: Nodes) -> dict[int, str]:
+        """Why those whose budget is spent may train no more, by position."""
+        found: dict[int, str] = {}
+        for number in np.unique(sessions).tolist():
+            why = self._releases.stopped(number)
+            if why is not None:
+                found |= dict.fromkeys(np.flatnonzero(sessions == number).tolist(), why)
+        return found
+
+    def _train(
+        self,
+        nodes: Nodes,
+        sessions: Nodes,
+        models: FloatVector,
+        drift: FloatVector | None,
+        beta: float,
+    ) -> NDArray[np.bool_]:
+        """Train ``models`` (n, P) in place; who came to something. The others stay as they were."""
         before = models.copy()
         lost = self._cohort.train(
             models,
@@ -59,22 +96,22 @@ class Together:
             plan=self._scenario.training,
             nodes=nodes,
             keys=self._keys(nodes, sessions),
+            noise=self._noise,
         )
-        trained = np.abs(models).max(axis=1) < self._largest
-        trained[lost] = False
-        if not trained.all():
-            models[~trained] = before[~trained]
-        notes = {round: _of_round(self._trained, round) for round in np.unique(rounds).tolist()}
-        events = [notes[round] for round in rounds.tolist()]
-        stopped = {int(i): DIVERGED for i in np.flatnonzero(~trained)}
-        for i in stopped:
-            events[i] = _of_round(self._passed_on, int(rounds[i]))
-        return Trained(
-            trained=trained,
-            began=np.ones(len(nodes), dtype=np.bool_),
-            released=events,
-            stopped=stopped,
-        )
+        fine: NDArray[np.bool_] = np.abs(models).max(axis=1) < self._largest
+        fine[lost] = False
+        if not fine.all():
+            models[~fine] = before[~fine]
+        return fine
+
+    def _notes(self, trained: NDArray[np.bool_], sessions: Nodes, rounds: Nodes) -> list[Released]:
+        """What the logs tell of each release; equal ones are one object."""
+        made: dict[tuple[bool, int, int], Released] = {}
+        rows = list(zip(trained.tolist(), sessions.tolist(), rounds.tolist(), strict=True))
+        for row in set(rows):
+            told = self._releases.trained if row[0] else self._releases.passed_on
+            made[row] = told(row[1], row[2])
+        return [made[row] for row in rows]
 
     def evaluate(self, nodes: Nodes, models: FloatVector) -> Scores:
         """Test ``models`` (n, P) on the test records, which all nodes share."""
@@ -91,22 +128,3 @@ class Together:
             seeds[here] = drawn[nodes[here], :16]
         keys: NDArray[np.uint64] = seeds.view("<u8").astype(np.uint64, copy=False)
         return keys
-
-
-def _notes(scenario: Scenario) -> tuple[Released, Released]:
-    """What a log tells of a release without privacy: after training, and without."""
-    gate = PrivacyGate(
-        scenario.privacy,
-        Ledger(None),
-        samples=1,
-        planned_steps=scenario.rules.rounds * scenario.training.local_steps,
-        planned_releases=scenario.rules.rounds,
-        entropy=bytes,
-    )
-    nothing = np.zeros(1, dtype=np.float32)
-    trained = gate.privatize(gate.begin(0), nothing, nothing)
-    return released(trained, 0), released(gate.pass_on(0, nothing), 0)
-
-
-def _of_round(event: Released, round: int) -> Released:
-    return replace(event, round=round)

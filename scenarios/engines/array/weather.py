@@ -146,7 +146,7 @@ class _Run:
         self, me: Nodes, other: Nodes, there: Mask, published: Times
     ) -> tuple[Times, NDArray[np.int64]]:
         """When each neighbour's frame of this round arrives, (N, K), infinite where it does not;
-        and who sent one again, once for each time.
+        and who sent one again to whom (2, F).
         """
         faults = self._w._faults
         sent = published[other]
@@ -155,7 +155,7 @@ class _Run:
         ask = np.where(np.isfinite(published), published, 0.0)[:, None]
         lost = self._rng.random(sent.shape) < faults.loss if faults.loss else ~there
         leaves = sent
-        repeats = [np.empty(0, dtype=np.int64)]
+        repeats = [np.empty((2, 0), dtype=np.int64)]
         for k in range(NUDGES):
             blocked = self._blocked(me, other, leaves, arrivals)
             again = there & np.isfinite(sent) & (lost | blocked)
@@ -165,11 +165,12 @@ class _Run:
             asked = ask + (k + 1) * self._w._deadline_s / NUDGES
             answered = np.maximum(asked + faults.delay_s, sent)
             leaves = np.where(again, answered, leaves)
-            repeats.append(other[again & (sent <= asked + faults.delay_s)])
+            repeated = again & (sent <= asked + faults.delay_s)
+            repeats.append(np.stack([other[repeated], me[repeated]]))
             arrivals = np.where(again, answered + travel, arrivals)
             fails = 1 - (1 - faults.loss) ** 2
             lost = again & (self._rng.random(sent.shape) < fails)
-        return np.where(there & ~again, arrivals, np.inf), np.concatenate(repeats)
+        return np.where(there & ~again, arrivals, np.inf), np.hstack(repeats)
 
     def _blocked(self, me: Nodes, other: Nodes, sent: Times, arrival: Times) -> Mask:
         """Whether the line is cut or the receiver down when a frame is sent or would arrive."""
@@ -194,15 +195,14 @@ class _Run:
         senders = np.repeat(publish, counts)
         at = published[senders]
         gone = self._w._downtimes.down(to, at) | (self._w._cuts.noticed(senders, to, at) <= at)
-        if not gone.any() and not len(repeats):
+        if not gone.any() and not repeats.size:
             return None
         ends = np.cumsum(counts)[:-1]
         parts = zip(np.split(to, ends), np.split(~gone, ends), strict=True)
         sent = [part[keep].tolist() for part, keep in parts]
         place = {node: i for i, node in enumerate(publish.tolist())}
-        for sender in repeats.tolist():
-            hearers = sent[place[sender]]
-            hearers += hearers[:1]  # who asked for it makes no difference to the sum
+        for sender, asking in repeats.T.tolist():
+            sent[place[sender]].append(asking)
         return sent
 
     # -- coming and going ----------------------------------------------------------------------
