@@ -12,28 +12,40 @@ import math
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .grid import LARGEST, GridVector
 
-Rule = Literal["none", "int8", "int4", "top-k"]
+Rule = Literal["none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k", "random-k-int8"]
 
-_LEVELS = {"int8": 127, "int4": 7, "top-k": 127}
+_LEVELS = {"int8": 127, "int4": 7, "top-k-int8": 127, "random-k-int8": 127}
+_MIXER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio, as in SplitMix64 (Steele et al. 2014)
 
 
-def compress(delta: GridVector, rule: Rule, keep: float = 1.0) -> GridVector:
+def compress(delta: GridVector, rule: Rule, keep: float = 1.0, rounds: ArrayLike = 0) -> GridVector:
     """The compressed form, in grid units, of ``delta`` (..., P); each row for itself.
 
     ``int8`` and ``int4`` leave levels from -127 to 127 and -7 to 7 times the power of two that
-    loses the least of the squared norm, values beyond the last level cut to it. ``top-k`` keeps
-    the ``ceil(keep * P)`` coordinates that are largest in magnitude, the first of equals, and
-    rounds them as ``int8`` does.
+    loses the least of the squared norm, values beyond the last level cut to it. ``sign`` leaves a
+    bit a coordinate: one power of two, up or down (Bernstein et al. 2018, with a scale). ``top-k``
+    keeps the ``ceil(keep * P)`` coordinates that are largest in magnitude, the first of equals.
+    ``random-k`` keeps as many in a row, wherever the round has them begin (around the end, the
+    first follows the last): so no place has to be sent, every coordinate's turn comes, and all
+    who are in one round publish the same ones. With ``-int8`` the values that are kept are rounded
+    as ``int8`` does.
+
+    ``rounds`` (...) are those of the rows.
     """
     if rule == "none" or delta.shape[-1] == 0:
         return delta
-    if rule == "top-k":
+    if rule == "sign":
+        return _signs(delta)
+    if rule.startswith("top-k"):
         delta = _largest(delta, math.ceil(keep * delta.shape[-1]))
-    return _quantized(delta, _LEVELS[rule])
+    elif rule.startswith("random-k"):
+        delta = _in_a_row(delta, math.ceil(keep * delta.shape[-1]), rounds)
+    levels = _LEVELS.get(rule)
+    return delta if levels is None else _quantized(delta, levels)
 
 
 def captured(delta: GridVector, q: GridVector) -> NDArray[np.float64]:
@@ -58,6 +70,34 @@ def _largest(delta: GridVector, count: int) -> GridVector:
     room = count - kept.sum(axis=-1, keepdims=True)
     kept |= equal & (np.cumsum(equal, axis=-1) <= room)
     return np.where(kept, delta, np.int32(0))
+
+
+def _in_a_row(delta: GridVector, count: int, rounds: ArrayLike) -> GridVector:
+    """``delta`` with all but ``count`` coordinates in a row set to 0, by the rows' ``rounds``."""
+    size = delta.shape[-1]
+    with np.errstate(over="ignore"):  # the product is meant modulo 2^64
+        mixed = np.asarray(rounds, dtype=np.uint64) * np.uint64(_MIXER)
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= np.uint64(_MIXER)
+    begins = ((mixed >> np.uint64(32)) % np.uint64(size)).astype(np.int64)
+    behind = (np.arange(size) - begins[..., None]) % size
+    return np.where(behind < count, delta, np.int32(0))
+
+
+def _signs(delta: GridVector) -> GridVector:
+    """Each coordinate as plus or minus one power of two, that which loses the least of its row.
+
+    The best step is the mean magnitude; of the powers of two around it, one loses less. A
+    coordinate of 0 goes up, but stays in a row so near to zeros that this would lose more.
+    """
+    magnitude = np.abs(delta.astype(np.float64))
+    mean = magnitude.mean(axis=-1, keepdims=True)
+    below = np.maximum(np.frexp(mean)[1] - 1, 0)
+    # |delta - s sign|^2 = |delta|^2 - 2 s sum |delta| + P s^2: 2 s serves where 3 s < 2 mean
+    exponent = np.where(3 * np.ldexp(1.0, below) < 2 * mean, below + 1, below)
+    step = np.minimum(np.ldexp(1.0, exponent), 2.0**30)
+    signs: GridVector = np.where(delta < 0, -step, step).astype(np.int32)
+    return np.where((delta == 0) & (step >= 2 * mean), np.int32(0), signs)
 
 
 def _quantized(delta: GridVector, levels: int) -> GridVector:

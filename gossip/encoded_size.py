@@ -37,7 +37,8 @@ def _block_sizes(values: GridVector) -> Sizes:
     sizes[filled] += _numbers_sizes(
         naturals[filled].reshape(-1), starts, np.full(len(filled), width)
     )
-    thin = np.flatnonzero((counts > 0) & (2 * counts < width))
+    signs = (counts == width) & (naturals.max(axis=1, initial=0) <= 2)
+    thin = np.flatnonzero((counts > 0) & ((2 * counts < width) | signs))
     if len(thin):
         rows = naturals[thin]
         row, place = np.nonzero(rows)
@@ -45,9 +46,10 @@ def _block_sizes(values: GridVector) -> Sizes:
         gaps = np.diff(place, prepend=-1)
         gaps[starts] = place[starts] + 1
         gaps -= 1
-        sparse = _numbers_sizes(gaps.astype(np.uint32), starts, counts[thin])
+        sparse: Sizes = _numbers_sizes(gaps.astype(np.uint32), starts, counts[thin])
         sparse += _numbers_sizes(rows[row, place] - np.uint32(1), starts, counts[thin])
-        sizes[thin] = np.minimum(sizes[thin], 1 + SPARSE_BYTES + sparse)
+        sparse += 1 + SPARSE_BYTES
+        sizes[thin] = np.minimum(sizes[thin], sparse)
     return sizes
 
 

@@ -81,7 +81,8 @@ def _encode_block(values: GridVector) -> bytes:
         return bytes([_ZERO])
     naturals = _zigzag(values)
     best = bytes([_DENSE]) + _encode_numbers(naturals)
-    if 2 * len(places) < len(values):
+    is_full = len(places) == len(values)  # then a zero needs no number
+    if 2 * len(places) < len(values) or (is_full and naturals.max() <= 2):
         gaps = np.diff(places, prepend=-1).astype(np.uint32) - np.uint32(1)
         sparse = (
             bytes([_SPARSE])

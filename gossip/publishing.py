@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .compression import captured, compress
 from .grid import FloatVector, GridVector, add, difference, to_grid
@@ -34,11 +34,14 @@ def largest_parameter(grid_bits: int) -> float:
     return 2.0 ** (30 - grid_bits)
 
 
-def next_step(release: FloatVector, copy: GridVector, rules: Rules) -> Step:
-    """The step that a feed takes from its public ``copy`` (..., P) with a ``release`` (..., P)."""
+def next_step(release: FloatVector, copy: GridVector, rules: Rules, rounds: ArrayLike = 0) -> Step:
+    """The step that a feed takes from its public ``copy`` (..., P) with a ``release`` (..., P).
+
+    ``rounds`` (...) is the round that it is in.
+    """
     # a neighbour that publishes the ends of the grid must not drive our sums off it
     largest = largest_parameter(rules.grid_bits)
     z = np.clip(release, -largest, largest)
     delta = difference(to_grid(z, rules.grid_bits), copy)
-    change = compress(delta, rules.compression, rules.keep)
+    change = compress(delta, rules.compression, rules.keep, rounds)
     return Step(z, change, add(copy, change), captured(delta, change))

@@ -19,52 +19,71 @@ Distances are sums of squares in float64. A neighbour of weight 0 is not there.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .grid import FloatVector
-from .mixing import plain_pull
+from .mixing import mix
+from .rules import RobustRule, Rules
 
-RobustRule = Literal[
-    "none", "clipped-gossip", "clipped-sum", "nearest", "trimmed-mean", "median", "balance"
-]
 Distances = NDArray[np.float64]
+PLAIN = ("none",)
+BY_COORDINATE = ("trimmed-mean", "median")
 
 # BALANCE: the radius is BALANCE_WIDE * exp(-BALANCE_NARROWS * share of the rounds done) * |p_i|.
 BALANCE_WIDE = 0.3
 BALANCE_NARROWS = 1.0
 
 
-def robust_pull(
-    rule: RobustRule,
+def robust_mix(
+    rules: Rules,
+    base: FloatVector,
     own: FloatVector,
     copies: FloatVector,
-    weights: ArrayLike,
-    *,
-    byzantine: int = 0,
-    progress: float = 0.0,
-) -> FloatVector:
-    """What the neighbours' ``copies`` (..., K, P) add to ``own`` (..., P): float32 (..., P).
+    weights: NDArray[np.float32],
+    gamma: ArrayLike,
+    rounds: ArrayLike,
+) -> tuple[FloatVector, NDArray[np.float32]]:
+    """``mixing.mix`` by the network's robust rule, and the weights (..., K) that it came to.
 
-    ``weights`` (..., K) are those of plain gossip, ``byzantine`` is b, ``progress`` the share
-    of the rounds that are done, from 0 to 1. With rule "none" it is the pull of
-    plain gossip.
-
-    Raises ValueError when shapes do not fit.
+    Shapes are those of ``mix``; ``rounds`` (...) are the rounds. The rules that take no weights
+    leave them as they are.
     """
-    w = np.asarray(weights, dtype=np.float32)
-    if copies.shape[:-1] != w.shape or copies.shape[-1:] != own.shape[-1:]:
-        raise ValueError(f"{w.shape} weights do not fit copies of shape {copies.shape}")
-    if w.shape[-1] == 0:
-        return np.zeros_like(own, dtype=np.float32)
-    if rule in ("trimmed-mean", "median"):
-        return _middle(own, copies, w, byzantine if rule == "trimmed-mean" else w.shape[-1]) - own
-    if rule == "none":  # no distances to measure
-        return plain_pull(own, copies, w)
-    trusted = _trusted(rule, own, _distances(own, copies, w), w, byzantine, progress)
-    return plain_pull(own, copies, trusted)
+    if rules.robust in BY_COORDINATE:
+        pull = middle_pull(rules, own, copies, weights)
+        pull *= np.asarray(gamma, dtype=np.float32)[..., None]
+        pull += base
+        return pull, weights
+    trusted = trusted_weights(rules, own, copies, weights, rounds)
+    return mix(base, own, copies, trusted, gamma), trusted
+
+
+def trusted_weights(
+    rules: Rules,
+    own: FloatVector,
+    copies: FloatVector,
+    weights: NDArray[np.float32],
+    rounds: ArrayLike,
+) -> NDArray[np.float32]:
+    """The weights (..., K) that are left when each difference is judged by its length."""
+    if rules.robust in PLAIN or not weights.shape[-1]:
+        return weights
+    apart = _distances(own, copies, weights)
+    done = (np.asarray(rounds, dtype=np.float64) - 1) / rules.rounds
+    return _trusted(rules.robust, own, apart, weights, rules.byzantine, done)
+
+
+def middle_pull(
+    rules: Rules, own: FloatVector, copies: FloatVector, weights: NDArray[np.float32]
+) -> FloatVector:
+    """What leads from ``own`` (..., P) to the middle of each coordinate, among those of weight > 0.
+
+    ``copies`` (..., K, P), ``weights`` (..., K).
+    """
+    count = rules.byzantine if rules.robust == "trimmed-mean" else weights.shape[-1]
+    middle = _middle(own, copies, weights, count)
+    middle -= own
+    return middle
 
 
 def _trusted(
@@ -73,12 +92,9 @@ def _trusted(
     apart: Distances,
     w: NDArray[np.float32],
     b: int,
-    progress: float,
+    progress: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """The weights (..., K) that are left when each difference is judged by its length."""
     match rule:
-        case "none":
-            return w
         case "clipped-gossip":
             return w * _shorten(apart, _tuned_radius(apart, w, b))
         case "clipped-sum":
@@ -143,11 +159,14 @@ def _ranked_radius(apart: Distances, w: NDArray[np.float32], b: int) -> Distance
 
 
 def _accepted(
-    own: FloatVector, apart: Distances, w: NDArray[np.float32], progress: float
+    own: FloatVector,
+    apart: Distances,
+    w: NDArray[np.float32],
+    progress: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """The weights of those near enough; the others' share returns to the peer itself."""
     size = np.sqrt(np.square(own.astype(np.float64)).sum(axis=-1, keepdims=True))
-    radius = BALANCE_WIDE * np.exp(-BALANCE_NARROWS * progress) * size
+    radius = BALANCE_WIDE * np.exp(-BALANCE_NARROWS * progress)[..., None] * size
     return np.where(apart <= radius, w, np.float32(0))
 
 

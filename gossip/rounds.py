@@ -26,9 +26,10 @@ from .events import BudgetSpent, Mixed, Published, Released, Skipped
 from .feed import NO_HASH, Version, payload_digest
 from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
-from .mixing import base_of, gamma_of, mix
+from .mixing import base_of, gamma_of
 from .posting import pull, send_news
 from .publishing import next_step
+from .robust import robust_mix
 from .sketch import sketch
 from .state import FloatVector, Phase, State
 from .weights import drop_missing, row_weights
@@ -160,7 +161,7 @@ def _publish(state: State, release: FloatVector) -> Published:
     vectors, state.memory = state.algorithm.outgoing(
         state.model, release, state.memory, state.me.step_size, np.array(state.trained)
     )
-    step = next_step(vectors, own.copy.reshape(vectors.shape), rules)
+    step = next_step(vectors, own.copy.reshape(vectors.shape), rules, state.round)
     copy = step.copy.reshape(-1)
     payload = integers.encode(step.change.reshape(-1))
     entry = sign_entry(
@@ -280,10 +281,15 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     aligned: dict[str, float] = {}
     if nodes:
         own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
-        copies = np.stack([from_grid(versions[node].copy, rules.grid_bits) for node in nodes])
+        heard = [versions[node].copy for node in nodes]
+        copies = from_grid(np.stack(heard) if len(nodes) > 1 else heard[0][None], rules.grid_bits)
         copies = copies.reshape(len(nodes), *shape).swapaxes(0, 1)
         w = np.array([weights[node] for node in nodes], dtype=np.float32)
-        mixed = mix(base, own, copies, np.broadcast_to(w, (len(base), len(w))), state.gamma)
+        shares = np.broadcast_to(w, (len(base), len(w)))
+        here = np.full(len(base), state.round)
+        mixed, used = robust_mix(rules, base, own, copies, shares, state.gamma, here)
+        if used is not shares:  # what the log tells are the weights really used
+            weights = dict(zip(nodes, used[0].tolist(), strict=True))
         cosines = alignment(state.model, own[0], copies[0]).round(3).tolist()
         aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
     state.model, state.memory = state.algorithm.settle(

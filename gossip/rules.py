@@ -10,9 +10,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .compression import Rule as Compression
 from .topology_rule import DIRECTED, TopologyRule
 
 __all__ = ["Rules", "TopologyRule"]
+
+
+RobustRule = Literal[
+    "none", "clipped-gossip", "clipped-sum", "nearest", "trimmed-mean", "median", "balance"
+]
 
 
 class Rules(BaseModel):
@@ -30,8 +36,10 @@ class Rules(BaseModel):
     topology: TopologyRule = TopologyRule()
     mixing: Literal["restart", "feedback"] = "restart"
     weighting: Literal["uniform", "samples"] = "uniform"
-    compression: Literal["none", "int8", "int4", "top-k"] = "int8"
-    keep: float = Field(default=0.25, gt=0, le=1, description="share of coordinates of top-k")
+    compression: Compression = "int8"
+    robust: RobustRule = "none"
+    byzantine: int = Field(default=1, ge=0, description="how many neighbours of a peer may lie")
+    keep: float = Field(default=0.25, gt=0, le=1, description="share of top-k and random-k")
     grid_bits: int = Field(default=20, ge=8, le=28)
     optimiser: Literal["qg-dsgdm", "sgd", "k-gt", "beer", "outer-momentum"] = "qg-dsgdm"
     momentum: float = Field(default=0.9, ge=0, lt=1)

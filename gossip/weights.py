@@ -12,8 +12,8 @@ weighted by n; with n = 1 everywhere, W is doubly stochastic.
 - Directed graph in which every node hears as many as hear it: the same f on every edge, the
   smallest n_i / (1 + d_i) of all nodes. More is not to be had: round a directed cycle the same
   flows everywhere, hence no more than the smallest count allows. So very uneven counts mix slowly
-  there, and weights depend on counts that a peer does not know: a simulation can use them, peers
-  cannot (``row_weights``).
+  there, and a weight depends on counts that a peer does not know. ``link_weights`` can tell it,
+  peers cannot, and the rules of a network refuse it.
 - Epidemic graph: every node averages what it was told with its own. Rows sum to 1, columns do not,
   so the average moves a little each round; there is no weighting by samples.
 

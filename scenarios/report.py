@@ -5,11 +5,11 @@ page/document.py says why it can be opened without trust.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, count
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..crypto.files import write_atomic
+from .comparison import named_runs
 from .page.document import page
 from .page.run_story import Reel, run_json
 from .run_log import LogLine, RunLog, RunStarted, arms
@@ -29,17 +29,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 def write_reports(folders: Sequence[Path], out: Path) -> Path:
     """One report that compares several runs; raises as ``write_report`` does."""
-    found: dict[str, Path] = {}
-    for folder in folders:
-        for name, run in arms(folder).items():
-            found[_unused(name, found)] = run
+    found = named_runs(folders)
     return _write(found, " against ".join(list(found)[:4]), out)
-
-
-def _unused(name: str, taken: Collection[str]) -> str:
-    """The name, or with a number behind it where two folders are called alike."""
-    numbered = (f"{name} ({number})" for number in count(2))
-    return next(each for each in chain([name], numbered) if each not in taken)
 
 
 def _write(folders: Mapping[str, Path], title: str, out: Path) -> Path:

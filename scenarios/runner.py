@@ -23,10 +23,11 @@ from ..gossip.events import Event
 from ..peer.clock import wall_time
 from ..peer.event_log import EventLog
 from ..peer.settings_files import check_settings, read_toml, to_toml, write_settings
+from .arms import CENTRAL, arm_of
 from .engines.array.checkpoint import rewind
 from .run_log import LOG_NAME, LogLine, RunFinished, RunStarted
 from .scenario import Scenario
-from .world import World, arm_of
+from .world import World
 
 Watch = Callable[[Scenario, LogLine], None]
 
@@ -97,6 +98,13 @@ def resume_scenario(folder: Path, watch: Watch, tape: Path | None = None) -> Sce
 
 def _check_engine(scenario: Scenario, *, processes: bool) -> None:
     """ConfigError when the engine cannot do what is asked for."""
+    central = [arm for arm in scenario.arms if arm in CENTRAL]
+    if central and scenario.engine != "array":
+        raise ConfigError(
+            f"the arm '{central[0]}' has all models in one place, as only the array engine does",
+            where=f"arms of {scenario.name}",
+            fix="add --engine array, or leave the arm out",
+        )
     if processes and scenario.engine != "live":
         raise ConfigError(
             "a simulation runs all peers in one process",

@@ -23,7 +23,7 @@ from .brokers import BrokerKind
 from .faults import Faults
 from .partitions import PartitionRule
 
-Arm = Literal["gossip", "local", "pooled"]
+Arm = Literal["gossip", "local", "pooled", "fedavg", "all-reduce"]
 
 
 class TaskConfig(BaseModel):
@@ -35,12 +35,20 @@ class TaskConfig(BaseModel):
     dataset_args: dict[str, Any] = {}
 
 
+class FedAvgConfig(BaseModel):
+    """The arm ``fedavg``; ``participation`` is the share of the peers that train in each round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    participation: float = Field(default=1.0, gt=0, le=1)
+
+
 class Scenario(BaseModel):
     """What ``tidings run`` carries out.
 
     ``seed`` decides everything that is chance: data split, partition, initial model, batches,
     and, in the simulator, noise, delays and keys. ``arms`` runs the same scenario several ways
-    and compares them: peers that gossip, each peer alone, and one learner with all the data.
+    and compares them: peers that gossip, and the baselines (arms.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +68,7 @@ class Scenario(BaseModel):
     privacy: PrivacySettings = PrivacySettings()
     rules: Rules = Rules()
     faults: Faults = Faults()
+    fedavg: FedAvgConfig = FedAvgConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:

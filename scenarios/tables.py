@@ -60,7 +60,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 def differences_table(comparison: Comparison) -> Table:
     """The settings in which the runs differ."""
     names = list(comparison.summaries)
-    return _filled(
+    table = _filled(
         "Settings that differ",
         [""],
         [shown(name) for name in names],
@@ -70,6 +70,9 @@ def differences_table(comparison: Comparison) -> Table:
         ],
         limit=MAX_SETTINGS,
     )
+    for column in table.columns:
+        column.overflow = "fold"  # a key that is cut short says little
+    return table
 
 
 def _setting(value: object) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..crypto.digest import digest
-from ..crypto.errors import ConfigError
 from ..crypto.identity import Identity
 from ..crypto.integer_noise import SEED_BYTES, SecureStream
 from ..crypto.ledger import Ledger
@@ -175,32 +174,3 @@ class World:
             boot=boot,
             certificates=self.certificates,
         )
-
-
-def arm_of(scenario: Scenario, arm: str) -> Scenario:
-    """The scenario run one way: peers that gossip, each alone, or one learner with all the data."""
-    if arm == "gossip":
-        return scenario.model_copy(update={"arms": ("gossip",)})
-    if arm not in ("local", "pooled"):
-        raise ConfigError(f"there is no arm '{arm}'", fix="arms are gossip, local and pooled")
-    peers = scenario.peers if arm == "local" else 1
-    topology = scenario.rules.topology.model_copy(
-        update={"kind": "none", "edges": (), "nodes": peers}
-    )
-    # as many records in a step as all peers together use
-    training = scenario.training.model_copy(
-        update={"batch_size": scenario.training.batch_size * (scenario.peers // peers)}
-    )
-    # who speaks to nobody cannot be cut off or lied to, and faults name nodes of the whole network
-    faults = scenario.faults.model_copy(
-        update=dict.fromkeys(("cuts", "crashes", "links", "slow", "clocks", "liars"), ())
-    )
-    return scenario.model_copy(
-        update={
-            "arms": (arm,),
-            "peers": peers,
-            "rules": scenario.rules.model_copy(update={"topology": topology}),
-            "training": training,
-            "faults": faults,
-        }
-    )

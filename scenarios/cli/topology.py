@@ -45,7 +45,7 @@ def topology(
     out: Annotated[Path | None, typer.Option(help="Draw the graph into this PNG file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """How good a graph is: degrees, links, spectral gap, rounds to consensus, exactness.
+    """How good a graph is: degrees, spectral gap, rounds to consensus, exactness.
 
     Without a name, all kinds side by side. Names and settings are those of [rules.topology].
     """

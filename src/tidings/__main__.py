@@ -21,7 +21,7 @@ from .peer.cli.peer import peer
 SCENARIO_VERBS = {
     "run": "Run a scenario: peers with data of their own learn one model together.",
     "sweep": "Run a scenario with many settings and seeds, and compare what comes out.",
-    "compare": "Several runs side by side: figures, curves, and how their settings differ.",
+    "compare": "Several runs side by side: figures, curves, and the settings in which they differ.",
     "topology": "How good a graph is: degrees, spectral gap, rounds to consensus, exactness.",
     "inspect": "Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent.",
     "report": "Write a page that shows a run: the network through time, curves, what went wrong.",

@@ -15,10 +15,14 @@ RULES: list[tuple[Rule, float]] = [
     ("none", 1.0),
     ("int8", 1.0),
     ("int4", 1.0),
+    ("top-k-int8", 0.25),
+    ("top-k-int8", 0.05),
+    ("sign", 1.0),
     ("top-k", 0.25),
-    ("top-k", 0.05),
+    ("random-k", 0.25),
+    ("random-k-int8", 0.25),
 ]
-LEVELS = {"int8": 127, "int4": 7, "top-k": 127}
+LEVELS = {"int8": 127, "int4": 7, "top-k-int8": 127, "sign": 1, "random-k-int8": 127}
 ENDS = [0, 1, -1, 2**31 - 1, -(2**31)]
 INT32 = st.one_of(st.sampled_from(ENDS), st.integers(-(2**31), 2**31 - 1), st.integers(-300, 300))
 DELTAS = hnp.arrays(np.int32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=INT32)
@@ -42,6 +46,9 @@ def test_each_row_is_few_levels_times_a_power_of_two(
     for row, original in zip(q.astype(object), delta, strict=True):
         if rule[0] == "none":
             assert row.tolist() == original.tolist()
+            continue
+        if rule[0] not in LEVELS:
+            assert all(v in (0, int(d)) for v, d in zip(row, original, strict=True))
             continue
         step = math.gcd(*row) or 1
         power = step & -step  # the largest power of two that divides all
@@ -70,7 +77,7 @@ def test_compression_brings_the_copy_nearer(delta: np.ndarray, rule: tuple[Rule,
     norm = np.square(delta.astype(np.float64)).sum(axis=-1)
     assert (lost <= norm).all()
     assert np.allclose(share * norm, norm - lost)
-    if rule[0] in ("int8", "top-k"):  # fine enough that no row comes out empty
+    if rule[0] in ("int8", "top-k-int8"):  # fine enough that no row comes out empty
         assert ((share > 0) | (norm == 0)).all()
 
 
@@ -79,12 +86,52 @@ def test_compression_brings_the_copy_nearer(delta: np.ndarray, rule: tuple[Rule,
     hnp.arrays(np.int32, 40, elements=st.integers(-60, 60)), st.floats(0.01, 1), st.integers(0, 24)
 )
 def test_top_k_keeps_the_largest(delta: np.ndarray, keep: float, shift: int) -> None:
-    q = compress(delta << shift, "top-k", keep) >> shift  # so few levels come through unrounded
+    q = (
+        compress(delta << shift, "top-k-int8", keep) >> shift
+    )  # so few levels come through unrounded
     count = math.ceil(keep * 40)
     order = sorted(range(40), key=lambda i: (-abs(int(delta[i])), i))
     expected = np.zeros(40, dtype=np.int32)
     expected[order[:count]] = delta[order[:count]]
     assert np.array_equal(q, expected)
+
+
+@PROPERTY
+@given(
+    st.integers(1, 60), st.floats(0.01, 1), st.lists(st.integers(0, 2**40), min_size=1, max_size=5)
+)
+def test_random_k_keeps_a_run_that_the_round_has_drawn(
+    size: int, keep: float, rounds: list[int]
+) -> None:
+    delta = np.tile(np.arange(1, size + 1, dtype=np.int32), (len(rounds), 1))
+    q = compress(delta, "random-k", keep, rounds)
+    count = math.ceil(keep * size)
+    for row, round_ in zip(q, rounds, strict=True):
+        assert np.count_nonzero(row) == count
+        assert (
+            np.count_nonzero(np.diff(row != 0, append=row[0] != 0)) <= 2
+        )  # one run, round the end
+        assert np.array_equal(row, compress(delta[0], "random-k", keep, round_))
+
+
+def test_random_k_lets_every_coordinate_have_its_turn() -> None:
+    rounds = np.arange(4000)
+    delta = np.ones((4000, 37), dtype=np.int32)
+    turns = compress(delta, "random-k", 0.25, rounds).sum(axis=0)
+    expected = 4000 * math.ceil(0.25 * 37) / 37
+    assert np.abs(turns - expected).max() < 5 * math.sqrt(expected)
+
+
+def test_signs_cost_a_bit_and_lose_the_least_that_a_bit_can() -> None:
+    delta = bell(20_000, seed=3)
+    q = compress(delta, "sign")
+    assert np.array_equal(np.unique(np.abs(q)), [np.abs(q)[0]])
+    assert len(encode(q)) < 20_000 / 8 + 100
+    shares = [float(captured(delta, np.where(delta < 0, -(1 << k), 1 << k))) for k in range(24)]
+    assert captured(delta, q) == max(shares)
+    assert max(shares) > 0.4
+    assert compress(np.zeros(5, dtype=np.int32), "sign").tolist() == [0] * 5
+    assert compress(np.array([0, 0, 0, 1], dtype=np.int32), "sign").tolist() == [0, 0, 0, 1]
 
 
 def test_captured_at_the_ends() -> None:
@@ -94,7 +141,7 @@ def test_captured_at_the_ends() -> None:
     assert captured(some, zero) == 0
     assert captured(some, -some) == 0
     assert captured(some, np.array([3, 0, 0], dtype=np.int32)) == pytest.approx(9 / 25)
-    assert compress(np.zeros(0, dtype=np.int32), "top-k", 0.5).shape == (0,)
+    assert compress(np.zeros(0, dtype=np.int32), "top-k-int8", 0.5).shape == (0,)
 
 
 def test_halves_round_to_even_and_outliers_are_cut() -> None:
@@ -135,12 +182,12 @@ def test_the_best_step_is_found_for_heavy_tails() -> None:
     [
         (2410, "int8", 1.0, 0.999, 2_100),
         (2410, "int4", 1.0, 0.96, 1_100),
-        (2410, "top-k", 0.25, 0.83, 850),
-        (2410, "top-k", 0.05, 0.40, 240),
+        (2410, "top-k-int8", 0.25, 0.83, 850),
+        (2410, "top-k-int8", 0.05, 0.40, 240),
         (1_000_000, "int8", 1.0, 0.999, 870_000),
         (1_000_000, "int4", 1.0, 0.96, 450_000),
-        (1_000_000, "top-k", 0.25, 0.83, 340_000),
-        (1_000_000, "top-k", 0.05, 0.40, 95_000),
+        (1_000_000, "top-k-int8", 0.25, 0.83, 340_000),
+        (1_000_000, "top-k-int8", 0.05, 0.40, 95_000),
     ],
 )
 def test_what_a_delta_costs(
@@ -154,7 +201,7 @@ def test_what_a_delta_costs(
     assert len(data) <= size_bytes
 
 
-@pytest.mark.parametrize("rule", ["int8", "int4", "top-k"])
+@pytest.mark.parametrize("rule", ["int8", "int4", "top-k-int8"])
 def test_a_sum_of_deltas_stays_cheap(rule: Rule) -> None:
     k = 16
     # widths that shrink by half, as deltas do when training settles
@@ -166,5 +213,5 @@ def test_a_sum_of_deltas_stays_cheap(rule: Rule) -> None:
     assert total < 0.65 * uncompressed
     # 16 terms have a standard deviation 4 times larger, and their steps differ by a factor of 2;
     # top-k alone fills up, from a quarter of the coordinates to nearly all
-    extra_bits = {"int8": 3.5, "int4": 3.5, "top-k": 7}[rule]
+    extra_bits = {"int8": 3.5, "int4": 3.5, "top-k-int8": 7}[rule]
     assert total < one + extra_bits * 20_000 / 8

@@ -26,6 +26,15 @@ def test_sizes_are_those_of_the_codes(
     assert encoded_sizes(v).tolist() == [len(encode(row)) for row in v]
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.integers(0, 30), st.booleans())
+def test_signs_have_a_size(seed: int, columns: int, shift: int, whole: bool) -> None:
+    draw = np.random.default_rng(seed)
+    v = draw.choice([-1, 1], size=(3, columns)).astype(np.int32) << shift
+    if not whole:
+        v[1, 0] = 0
+    assert encoded_sizes(v).tolist() == [len(encode(row)) for row in v]
+
+
 def test_the_smallest_value_has_a_size() -> None:
     v = np.array([[-(2**31), 0, 0], [-(2**31), 2**31 - 1, 1]], dtype=np.int32)
     assert encoded_sizes(v).tolist() == [len(encode(row)) for row in v]

@@ -92,7 +92,9 @@ def test_consensus_distance() -> None:
 
 
 @pytest.mark.parametrize("form", ["restart", "feedback"])
-@pytest.mark.parametrize("rule", ["none", "int8", "int4", "top-k"])
+@pytest.mark.parametrize(
+    "rule", ["none", "int8", "int4", "sign", "top-k-int8", "top-k", "random-k"]
+)
 def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Rule) -> None:
     # no training: private models must meet; feedback loses nothing, restart what was not sent
     n, bits, topology = 8, 20, made("exponential", 8)
@@ -100,7 +102,7 @@ def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Rule) -> None:
     start, p = x.copy(), np.zeros((n, 200), dtype=np.int32)
     for round in range(150):
         delta = difference(to_grid(x, bits), p)
-        q = compress(delta, rule, 0.25)
+        q = compress(delta, rule, 0.25, round)
         p = add(p, q)
         own, gamma = from_grid(p, bits), gamma_of(form, captured(delta, q))
         base = base_of(form, own, x)
@@ -110,8 +112,8 @@ def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Rule) -> None:
             pulls.append(mix(base[i], own[i], own[list(w)], list(w.values()), gamma[i]))
         x = np.array(pulls)
     assert consensus_distance(x) < 0.02 * consensus_distance(start)
-    if form == "feedback" and rule != "top-k":
+    if form == "feedback" and "k" not in rule:
         drift = np.abs(x.mean(axis=0) - start.mean(axis=0)).max()
-        assert drift < 0.05
+        assert drift < (0.1 if rule == "sign" else 0.05)
     if rule == "none":
         assert np.abs(x - start.mean(axis=0)).max() < 1e-4

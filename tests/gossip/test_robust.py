@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.gossip.mixing import mix
-from tidings.gossip.robust import RobustRule, robust_pull
+from tidings.gossip.robust import robust_mix
+from tidings.gossip.rules import RobustRule, Rules
 
 RULES: list[RobustRule] = [
     "none",
@@ -21,6 +22,22 @@ RULES: list[RobustRule] = [
 ]
 BOUNDED = [rule for rule in RULES if rule != "none"]
 seeds = st.integers(0, 2**32 - 1)
+
+
+def robust_pull(
+    rule: RobustRule,
+    own: np.ndarray,
+    copies: np.ndarray,
+    weights: np.ndarray,
+    *,
+    byzantine: int = 0,
+    progress: float = 0.0,
+) -> np.ndarray:
+    """What the neighbours add to ``own``, so many rounds of a hundred done."""
+    rules = Rules(robust=rule, byzantine=byzantine, rounds=100)
+    w = np.asarray(weights, dtype=np.float32)
+    rounds = np.full(w.shape[:-1], 1 + 100 * progress)
+    return robust_mix(rules, np.zeros_like(own), own, copies, w, 1.0, rounds)[0]
 
 
 def cluster(

@@ -36,7 +36,9 @@ def total(vectors: list[np.ndarray], weights: list[float] | None = None) -> np.n
 
 
 @settings(max_examples=25)
-@given(graph=graphs(), compression=st.sampled_from(["none", "int8", "top-k"]), seed=st.integers(0))
+@given(
+    graph=graphs(), compression=st.sampled_from(["none", "int8", "top-k-int8"]), seed=st.integers(0)
+)
 def test_mixing_keeps_the_mean_of_what_was_published(graph, compression, seed):
     town = Town(
         graph["nodes"], topology=graph, compression=compression, rounds=3, seed=seed % 2**32
@@ -257,7 +259,7 @@ def test_feedback_keeps_what_compression_dropped_and_restart_does_not():
     z = np.linspace(0.01, 0.9, 24, dtype=np.float32)
     ends = {}
     for form in ("restart", "feedback"):
-        town = Town(1, topology=LONE, mixing=form, compression="top-k", keep=0.25)
+        town = Town(1, topology=LONE, mixing=form, compression="top-k-int8", keep=0.25)
         town.start()
         town.give(0, fx.Trained(round=1, release=town.release(1, z)))
         state = town.states[0]
@@ -278,7 +280,7 @@ def test_feedback_keeps_what_compression_dropped_and_restart_does_not():
 
 def test_with_feedback_the_dropped_part_goes_out_later():
     z = np.linspace(0.01, 0.9, 24, dtype=np.float32)
-    town = Town(1, topology=LONE, mixing="feedback", compression="top-k", keep=0.25, rounds=50)
+    town = Town(1, topology=LONE, mixing="feedback", compression="top-k-int8", keep=0.25, rounds=50)
     town.start()
     for round_ in range(1, 51):
         town.give(0, fx.Trained(round=round_, release=town.release(round_, z)))
@@ -333,7 +335,7 @@ def end_of_the_grid(town: Town, author: int, sequence: int, value: int) -> News:
     return News(entry=entry, base=0, payload=payload)
 
 
-@pytest.mark.parametrize("compression", ["none", "int8", "int4", "top-k"])
+@pytest.mark.parametrize("compression", ["none", "int8", "int4", "top-k-int8"])
 def test_a_neighbour_at_the_ends_of_the_grid_stops_nobody(compression):
     # peer 1 draws the mean to one end of the grid, where rounding up is too much, then to the other
     town = Town(2, rounds=50, compression=compression)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.scenarios.small import small
 from tests.scenarios.stand_in import stand_in_world
 from tidings.gossip.events import Evaluated, Event, Mixed, Published
+from tidings.gossip.rules import RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.recorded import tape_of_log
@@ -79,13 +80,14 @@ CRASHES = (
     "crashes=[{node=0, at_s=0.25, for_s=1.0}, {node=1, at_s=0.5, for_s=0.3}]}"
 )
 CUT = "faults={delay_s=0.02, cuts=[{from_s=0.3, to_s=1.5, groups=[[0, 1, 2], [3, 4, 5, 6, 7]]}]}"
+COMPRESSIONS = ("none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k-int8")
 SCENARIOS = {
     "plain": ["rules.topology.kind=ring", "rules.compression=none"],
     "sgd": ["rules.topology.kind=exponential", "rules.optimiser=sgd"],
     "int4": ["rules.topology.kind=one-peer-exponential", "rules.compression=int4"],
     "feedback": [
         "rules.topology.kind=complete",
-        "rules.compression=top-k",
+        "rules.compression=top-k-int8",
         "rules.mixing=feedback",
     ],
     "samples": ['rules.topology={kind="random-regular", degree=3}', "rules.weighting=samples"],
@@ -99,18 +101,29 @@ SCENARIOS = {
         "rules.compression=int4",
         LOSSY,
     ],
-    "crashes": ["rules.topology.kind=ring", "rules.compression=top-k", CRASHES],
+    "crashes": ["rules.topology.kind=ring", "rules.compression=top-k-int8", CRASHES],
     "crashes sgd": ["rules.topology.kind=one-peer-exponential", "rules.optimiser=sgd", CRASHES],
     "cut": ['rules.topology={kind="random-regular", degree=4}', "rules.compression=none", CUT],
     "tracking": [
         "rules.topology.kind=ring",
         "rules.optimiser=k-gt",
-        "rules.compression=top-k",
+        "rules.compression=top-k-int8",
         "rules.mixing=feedback",
     ],
     "tracking with crashes": ["rules.topology.kind=ring", "rules.optimiser=k-gt", CRASHES],
     "beer": ["rules.topology.kind=complete", "rules.optimiser=beer", "rules.mixing=feedback", CUT],
     "outer momentum": ["rules.topology.kind=exponential", "rules.optimiser=outer-momentum", LOSSY],
+    "robust": [
+        'rules.topology={kind="random-regular", degree=4}',
+        "rules.robust=clipped-gossip",
+        LOSSY,
+    ],
+    "robust tracking": [
+        "rules.topology.kind=complete",
+        "rules.robust=trimmed-mean",
+        "rules.optimiser=k-gt",
+        CRASHES,
+    ],
     "asynchronous": ["rules.topology.kind=exponential", "rules.pace=asynchronous", LOSSY],
 }
 
@@ -170,8 +183,9 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
             "rules.rounds=4",
             "rules.deadline_s=0.2",
             f"rules.topology={graph}",
-            f"rules.compression={choose('none', 'int8', 'int4', 'top-k')}",
+            f"rules.compression={choose(*COMPRESSIONS)}",
             f"rules.mixing={choose('restart', 'feedback')}",
+            f"rules.robust={choose('none', *get_args(RobustRule))}",
             f"rules.optimiser={choose('qg-dsgdm', 'sgd', 'k-gt', 'beer', 'outer-momentum')}",
             f"rules.weighting={'uniform' if directed else choose('uniform', 'samples')}",
             f"rules.pace={choose('synchronous', 'asynchronous')}",

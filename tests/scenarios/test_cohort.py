@@ -243,6 +243,36 @@ def test_sums_of_clipped_gradients_are_those_of_peers(learner, clip, seed, width
         assert np.linalg.norm(found[node].astype(np.float64)) <= longest
 
 
+@pytest.mark.parametrize("learner", [PERCEPTRON, CONVOLUTION])
+def test_each_node_takes_noisy_steps_on_records_of_its_own(learner):
+    lengths = [3, 19, 8, 11]
+    records = shares(lengths)
+    cohort = cohort_of(learner, records, "record")
+    models, _, seeds = models_for(cohort, 4)
+    before = models.copy()
+    settings = PrivacySettings(mode="record", clip_norm=1.0, sampling_rate=1.0)
+    cohort.train(
+        models, None, beta=0, plan=TrainingPlan(local_steps=1, learning_rate=1.0),
+        nodes=np.arange(4), keys=batch_keys(seeds), noise=Noise(settings=settings, multiplier=1e-4),
+    )  # fmt: skip
+    for node, length in enumerate(lengths):
+        one = build_learner(learner, dataset=records[node])
+        mean = one.clipped_sum(before[node], np.arange(length), 1.0) / length
+        np.testing.assert_allclose(before[node] - models[node], mean, atol=6e-4 / length + 1e-6)
+
+
+@pytest.mark.parametrize("learner", [PERCEPTRON, CONVOLUTION])
+def test_a_record_with_an_infinite_gradient_counts_nothing(learner):
+    cohort = cohort_of(learner, shares([6]), "record")
+    models, _, _ = models_for(cohort, 1)
+    found = np.empty_like(models)
+    with np.errstate(all="ignore"):
+        cohort._kernel.clipped_sum(
+            models * np.float32(1e30), np.arange(6)[None], np.ones((1, 6), np.float32), 1.0, found
+        )
+    assert np.isfinite(found).all()
+
+
 MANY = 600  # nodes that train alike, to see what noise they have
 
 
@@ -292,6 +322,12 @@ def test_a_whole_update_is_clipped_and_gets_the_noise_of_its_clip_norm(learner):
     assert noise.std() == pytest.approx(0.8 * 0.5, rel=0.03)
     assert np.linalg.norm(moved.mean(axis=0)) < 0.5 + 5 * 0.4 * size / np.sqrt(MANY)
     assert np.linalg.norm(moved.mean(axis=0)) > 0.2
+
+
+def test_every_step_has_noise_of_its_own():
+    one, two = (changes(SOFTMAX, "record", multiplier=50.0, steps=steps) for steps in (1, 2))
+    spread = [(moved - moved.mean(axis=0)).std() for moved in (one, two)]
+    assert spread[1] / spread[0] == pytest.approx(np.sqrt(2), rel=0.03)
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("record", 0.25 * 2 * 0.5 / 8), ("peer", 2 * 0.5)])

@@ -29,8 +29,10 @@ from tidings.gossip.events import (
     Refused,
     Released,
     Sent,
+    Skipped,
 )
 from tidings.gossip.state import State
+from tidings.gossip.weights import row_weights
 from tidings.scenarios.engines import sim
 from tidings.scenarios.engines.sim import SILENCE_S, TRUST_MODEL
 from tidings.scenarios.faults import Behaviour, Crash, Cut, Faults, Liar
@@ -106,7 +108,7 @@ def faulty_scenarios(draw: st.DrawFn) -> Scenario:
         f"seed={draw(st.integers(0, 10**6))}",
         "rules.rounds=8",
         f'rules.topology={{kind="{kind}"}}',
-        f"rules.compression={draw(st.sampled_from(['none', 'int8', 'int4', 'top-k']))}",
+        f"rules.compression={draw(st.sampled_from(['none', 'int8', 'int4', 'top-k-int8']))}",
         f"rules.mixing={draw(st.sampled_from(['restart', 'feedback']))}",
     )
     return scenario.model_copy(update={"faults": faults})
@@ -447,3 +449,20 @@ def test_a_sleeper_does_not_hold_up_asynchronous_neighbours() -> None:
     assert max(time for peer, time in ends.items() if peer != "peer-2") < 5.0  # not one deadline
     assert ends["peer-2"] > 60.0
     assert_copies_agree(run)
+
+
+@pytest.mark.parametrize("kind", ["base", "random-matching", "epidemic", "watts-strogatz"])
+def test_every_graph_is_mixed_over_with_its_own_weights(kind: str) -> None:
+    topology = f'rules.topology={{kind="{kind}", degree=2}}'
+    done = simulate(small(topology, "peers=10", "rules.rounds=7"))
+    assert done.outcome == "finished"
+    graph = done.nodes[0].state.topology
+    assert graph.kind == kind
+    mixed = list(done.of(Mixed))
+    assert len(mixed) == 70
+    index = {node.citizen.name: node.citizen.index for node in done.nodes}
+    for _, name, event in mixed:
+        assert not event.missing
+        expected = row_weights(graph, index[name], event.round)
+        assert event.neighbours == {done.id(other): w for other, w in expected.items()}
+    assert not list(done.of(Skipped))

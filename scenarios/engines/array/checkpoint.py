@@ -67,20 +67,7 @@ def load(folder: Path, arrays: Arrays) -> Progress:
 
     Raises ConfigError when there is no checkpoint, or it is of another network.
     """
-    found: dict[str, NDArray[Any]] = {}
-    try:
-        with np.load(folder / NAME, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise ConfigError(
-            "this run has no checkpoint to carry on from",
-            where=str(folder),
-            fix="start it anew; only the array engine makes checkpoints",
-        ) from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise StorageError(
-            f"the checkpoint cannot be read: {error}", where=str(folder / NAME)
-        ) from error
+    found = _read(folder)
     expected = arrays.memory()
     fields = {_PROGRESS + name for name in Progress.__slots__}
     if found.keys() != expected.keys() | fields or any(
@@ -103,14 +90,36 @@ def load(folder: Path, arrays: Arrays) -> Progress:
     )
 
 
-def rewind(folder: Path) -> None:
-    """Cut the log in ``folder`` back to what its checkpoint covers, if there is one."""
+def _read(folder: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a checkpoint, by name."""
     try:
         with np.load(folder / NAME, allow_pickle=False) as stored:
-            log_bytes = int(stored[_PROGRESS + "log_bytes"])
-            parts = set(stored[_PROGRESS + "parts"].tolist())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return  # loading it will say what is wrong
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise ConfigError(
+            "this run has no checkpoint to carry on from",
+            where=str(folder),
+            fix="start it anew; only the array engine makes checkpoints",
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise StorageError(
+            f"the checkpoint cannot be read: {error}", where=str(folder / NAME)
+        ) from error
+
+
+def rewind(folder: Path) -> None:
+    """Cut the log in ``folder`` back to what its checkpoint covers.
+
+    Raises as ``load`` does.
+    """
+    stored = _read(folder)
+    try:
+        log_bytes = int(stored[_PROGRESS + "log_bytes"])
+        parts = set(stored[_PROGRESS + "parts"].tolist())
+    except (KeyError, ValueError, TypeError) as error:
+        raise StorageError(
+            "the checkpoint does not tell how far the log had come", where=str(folder / NAME)
+        ) from error
     with (folder / LOG_NAME).open("r+b") as log:
         log.truncate(min(log_bytes, (folder / LOG_NAME).stat().st_size))
     tables = folder / FOLDER

@@ -111,7 +111,7 @@ class ArrayRun:
         weights = np.where(wave.sources < 0, 0.0, table)
         sees = self._chronicle.sees_vectors
         aligned = alignments(self.arrays, wave, self._rules.grid_bits) if sees else None
-        mix(self.arrays, self._rules, wave, weights, self._step_size)
+        weights = mix(self.arrays, self._rules, wave, weights, self._step_size)
         self._progress.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
             nodes=wave.mix,

@@ -13,9 +13,10 @@ from ....gossip.algorithms.base import Algorithm
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.block_mixing import NOBODY, Hearing, block_of, block_pull, hearing
 from ....gossip.encoded_size import encoded_sizes
-from ....gossip.grid import FloatVector
+from ....gossip.grid import FloatVector, from_grid
 from ....gossip.mixing import gamma_of
 from ....gossip.publishing import Step, next_step
+from ....gossip.robust import BY_COORDINATE, PLAIN, middle_pull, trusted_weights
 from ....gossip.rules import Rules
 from .arrays import Arrays
 from .graph import Weights
@@ -66,7 +67,9 @@ def publish(
         trained.append(outcome)
         for rows in pieces(chunk, max(1, STEP_VALUES // arrays.models.columns)):
             some = slice(rows.start - start, rows.stop - start)
-            step = _take_step(arrays, rules, rule, nodes[rows], models[some], step_size)
+            step = _take_step(
+                arrays, rules, rule, nodes[rows], wave.publish_rounds[rows], models[some], step_size
+            )
             sizes[rows] = encoded_sizes(step.change.reshape(len(step.change), -1))
             captured[rows] = step.captured[:, 0]
     arrays.rounds[nodes] = wave.publish_rounds
@@ -100,6 +103,7 @@ def _take_step(
     rules: Rules,
     rule: Algorithm,
     nodes: Nodes,
+    rounds: Nodes,
     releases: FloatVector,
     step_size: float,
 ) -> Step:
@@ -112,7 +116,7 @@ def _take_step(
         arrays.trained[nodes],
     )
     arrays.remembered.put(nodes, remembered)
-    step = next_step(vectors, arrays.public.whole_rows(nodes), rules)
+    step = next_step(vectors, arrays.public.whole_rows(nodes), rules, rounds[:, None])
     arrays.public.put(nodes, step.copy)
     if len(arrays.base):
         arrays.base.put(nodes, step.z)
@@ -133,14 +137,15 @@ def mix(
     weights: Weights,
     step_size: float,
     tiles: range | None = None,
-) -> None:
+) -> Weights:
     """Let the nodes of a wave mix; ``weights`` (B, K) are those of the sources that it names.
 
-    ``tiles`` are those to work on, all of them unless given.
+    ``tiles`` are those to work on, all of them unless given. Returns the weights that were used.
     """
     if not len(wave.mix):
-        return
-    heard, copies = _hearing(arrays, wave, weights.astype(np.float32))
+        return weights
+    used = _used_weights(arrays, rules, wave, weights.astype(np.float32))
+    heard, copies = _hearing(arrays, wave, used)
     nodes = slice(0, len(arrays.models)) if copies is None else wave.mix
     gamma = arrays.gamma[wave.mix].astype(np.float32)[..., None]
     trained = arrays.trained[wave.mix]
@@ -149,26 +154,50 @@ def mix(
     for tile in whole if tiles is None else tiles:
         base, mixed = _mixed(arrays, rules, heard, copies, nodes, gamma, tile)
         _settle(arrays, rule, nodes, base, mixed, trained, step_size, tile)
+    return weights if rules.robust in (*PLAIN, *BY_COORDINATE) else used[0].astype(np.float64)
 
 
-def _hearing(arrays: Arrays, wave: Wave, weights: FloatVector) -> tuple[Hearing, Nodes | None]:
+def _used_weights(
+    arrays: Arrays, rules: Rules, wave: Wave, weights: FloatVector
+) -> list[FloatVector]:
+    """The weights (B, K) that the robust rule leaves, for each vector of a release."""
+    vectors = arrays.public.vectors
+    if rules.robust in (*PLAIN, *BY_COORDINATE):
+        return [weights] * vectors
+    used = np.empty((len(weights), vectors, weights.shape[1]), dtype=np.float32)
+    values = max(1, weights.shape[1]) * vectors * arrays.models.columns
+    for rows in pieces(slice(0, len(weights)), max(1, TRAINED_VALUES // values)):
+        own = from_grid(arrays.public.whole_rows(wave.mix[rows]), rules.grid_bits)
+        sources = wave.sources[rows]
+        heard = arrays.public.whole_rows(np.where(sources == NOBODY, 0, sources).reshape(-1))
+        copies = from_grid(heard, rules.grid_bits).reshape(*sources.shape, vectors, -1)
+        shares = np.repeat(weights[rows, None], vectors, axis=1)
+        rounds = np.repeat(wave.mix_rounds[rows, None], vectors, axis=1)
+        used[rows] = trusted_weights(rules, own, copies.swapaxes(1, 2), shares, rounds)
+    return [used[:, vector] for vector in range(vectors)]
+
+
+def _hearing(
+    arrays: Arrays, wave: Wave, weights: Sequence[FloatVector]
+) -> tuple[list[Hearing], Nodes | None]:
     """Whom the nodes of a wave hear, and the rows of the public copies that this is about.
 
-    These begin with those of the nodes themselves; None stands for all rows as they lie.
+    These begin with those of the nodes themselves; None stands for all rows as they lie. Weights
+    are given, and hearings returned, for each vector of a release.
     """
     if np.array_equal(wave.mix, np.arange(len(arrays.models))):
-        return hearing(wave.sources, weights, len(arrays.public)), None
+        return [hearing(wave.sources, w, len(arrays.public)) for w in weights], None
     others = np.setdiff1d(wave.sources, np.append(wave.mix, NOBODY))
     copies = np.concatenate([wave.mix, others])
     place = np.full(len(arrays.public) + 1, NOBODY)  # the last one is for NOBODY
     place[copies] = np.arange(len(copies))
-    return hearing(place[wave.sources], weights, len(copies)), copies
+    return [hearing(place[wave.sources], w, len(copies)) for w in weights], copies
 
 
 def _mixed(
     arrays: Arrays,
     rules: Rules,
-    heard: Hearing,
+    heard: Sequence[Hearing],
     copies: Nodes | None,
     nodes: Rows,
     gamma: NDArray[np.float32],
@@ -178,7 +207,7 @@ def _mixed(
     bases, mixtures = [], []
     for vector, columns in enumerate(arrays.public.columns_of(tile)):
         block = block_of(columns if copies is None else columns[copies], rules.grid_bits)
-        mixed = block_pull(block, heard, fast_row_sums)
+        mixed = _pull(rules, block, heard[vector])
         base = block[: len(mixed)]
         if len(arrays.base):
             base = arrays.base.columns_of(tile)[vector][nodes]
@@ -189,6 +218,14 @@ def _mixed(
     if len(mixtures) == 1:
         return bases[0][:, None], mixtures[0][:, None]
     return np.stack(bases, axis=1), np.stack(mixtures, axis=1)
+
+
+def _pull(rules: Rules, block: FloatVector, heard: Hearing) -> FloatVector:
+    """What the neighbours add to the nodes (B, 64), by the rule for the coordinates of a tile."""
+    if rules.robust not in BY_COORDINATE:
+        return block_pull(block, heard, fast_row_sums)
+    there = (heard.sources < len(block) - 1).astype(np.float32)
+    return middle_pull(rules, block[: len(there)], block[heard.sources], there)
 
 
 def _settle(

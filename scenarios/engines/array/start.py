@@ -6,10 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ....crypto.errors import ConfigError
+from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.events import Event
+from ....gossip.rules import Rules
 from ....gossip.topology import Topology
 from ...cohort.base import make_cohort
+from ...event_tables import EventTables
 from ...world import World
+from .central import CentralRun, scheme_of
+from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
 from .engine import ArrayRun
 from .graph import Graph
@@ -21,19 +26,26 @@ from .weather import Weather
 from .workers import Workers
 
 # How long a frame is where it matters for times alone: these are not the bytes that are counted.
-BYTES_A_PARAMETER = {"none": 2.5, "int8": 1.0, "int4": 0.5, "top-k": 0.5}
-FRAME_BYTES = 330
+BYTES_A_VALUE = {"int8": 1.0, "int4": 0.5, "sign": 0.125}
+EXACT_BYTES, PLACE_BYTES, FRAME_BYTES = 2.5, 0.4, 330
 PEERS_IN_LINES = 200  # how many peers' events are written as lines; more are written as tables
 
 Sink = Callable[[float, str, Event], None]
 
 
-def begin(world: World, folder: Path, sink: Sink, follow: Path | None = None) -> ArrayRun:
+def begin(
+    world: World, folder: Path, sink: Sink, follow: Path | None = None
+) -> ArrayRun | CentralRun:
     """A run of the world's scenario, which leaves its log in ``folder`` and in ``sink``.
 
     What happens when is taken from the log of the run in ``follow``, if there is one given.
     """
     workers = workers_of(world)
+    scheme = scheme_of(world.scenario)
+    if scheme is not None:
+        names = [certificate.name for certificate in world.certificates]
+        tables = EventTables(folder, names) if len(names) > PEERS_IN_LINES else None
+        return CentralRun(world, scheme, workers, CentralLog(world, tables, sink))
     graph = graph_of(world, workers)
     tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
     return ArrayRun(world, _chronicle(world, folder, sink), workers, graph, tape, folder)
@@ -70,8 +82,17 @@ def tape_of(world: World, graph: Graph) -> Tape:
         rounds=rules.rounds,
         deadline_s=rules.deadline_s,
         seed=scenario.seed,
-        frame_bits=8.0 * (BYTES_A_PARAMETER[rules.compression] * world.genesis.size + FRAME_BYTES),
+        frame_bits=8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES),
     )
+
+
+def _bytes_a_parameter(rules: Rules) -> float:
+    """About how many bytes of a message a parameter takes."""
+    kept, some, levels = rules.compression.rpartition("-k")
+    value = BYTES_A_VALUE.get(levels.removeprefix("-"), EXACT_BYTES)
+    if some:
+        value = rules.keep * (value + (PLACE_BYTES if kept == "top" else 0.0))
+    return algorithm_of(rules).vectors * value
 
 
 def workers_of(world: World) -> Workers:
