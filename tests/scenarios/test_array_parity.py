@@ -16,7 +16,7 @@ from tidings.gossip.rules import RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.recorded import tape_of_log
-from tidings.scenarios.engines.array.start import graph_of, tape_of, workers_of
+from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
 from tidings.scenarios.engines.array.workers import OneByOne, Workers
 from tidings.scenarios.engines.sim import Simulation
 from tidings.scenarios.run_log import LogLine
@@ -59,7 +59,8 @@ def arrayed(
     workers = workers or one_by_one(world)
     graph = graph_of(world, workers)
     tape = tape_of(world, graph) if tape_of_run is None else tape_of_log(tape_of_run, graph)
-    run = ArrayRun(world, LineChronicle(world, noted.sink), workers, graph, tape)
+    crew = crew_of(world, workers, tape.spare, cores=1)
+    run = ArrayRun(world, LineChronicle(world, noted.sink), crew, workers.samples, graph, tape)
     assert run.run() == "finished"
     return noted, run.arrays.copies(np.arange(world.scenario.peers))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -10,22 +11,23 @@ import numpy as np
 from ....peer.clock import monotonic_time
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .arrays import Arrays
 from .checkpoint import Progress, interrupts_deferred, load, save
 from .chronicle import Chronicle, Mixture, posted
+from .crew import Crew
 from .frames import frame_sizes
 from .graph import Graph
 from .measures import alignments, consensus_distance
-from .rounds import Publication, mix, publish
+from .rounds import Publication
 from .tape import Tape, Wave
-from .workers import Workers
 
 CHECKPOINT_S = 60.0  # between two checkpoints of a run that goes on
 TESTED_MODELS = 100_000  # of all rounds together; a small run tests every model in every round
 
 
 class ArrayRun:
-    """Runs the nodes of a world as rows of arrays; ``workers`` train them, ``tape`` says when.
+    """Runs the nodes of a world as rows of arrays; a ``crew`` works on them, ``tape`` says when.
+
+    ``samples`` are the counts of the nodes' records.
 
     Where there is a ``folder``, the run keeps checkpoints in it.
     """
@@ -34,7 +36,8 @@ class ArrayRun:
         self,
         world: World,
         chronicle: Chronicle,
-        workers: Workers,
+        crew: Crew,
+        samples: Sequence[int],
         graph: Graph,
         tape: Tape,
         folder: Path | None = None,
@@ -42,14 +45,13 @@ class ArrayRun:
         scenario = world.scenario
         self._world = world
         self._rules = scenario.rules
-        self._step_size = scenario.training.learning_rate * scenario.training.local_steps
         self._chronicle = chronicle
-        self._workers = workers
-        self._samples = np.asarray(workers.samples, dtype=np.int64)
+        self._crew = crew
+        self._samples = np.asarray(samples, dtype=np.int64)
         self._by_samples = self._rules.weighting == "samples"
         self.graph = graph
         self._tape = tape
-        self.arrays = Arrays.begin(world.genesis, self._rules, spare=tape.spare)
+        self.arrays = crew.arrays
         self._folder = folder
         self._saved = monotonic_time()
         self._progress = Progress(
@@ -89,6 +91,7 @@ class ArrayRun:
                         raise KeyboardInterrupt
         finally:
             self._chronicle.close()
+            self._crew.close()
         if (progress.mixed < self._rules.rounds).any():
             return "stalled: some peers never finished"
         return "finished"
@@ -102,16 +105,14 @@ class ArrayRun:
     def _work(self, wave: Wave) -> None:
         self._chronicle.skipped(wave.skips)
         if len(wave.publish):
-            self._tell_published(
-                publish(self.arrays, self._rules, self._workers, wave, self._step_size)
-            )
+            self._tell_published(self._crew.publish(wave))
         if not len(wave.mix):
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
         weights = np.where(wave.sources < 0, 0.0, table)
         sees = self._chronicle.sees_vectors
         aligned = alignments(self.arrays, wave, self._rules.grid_bits) if sees else None
-        weights = mix(self.arrays, self._rules, wave, weights, self._step_size)
+        weights = self._crew.mix(wave, weights)
         self._progress.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
             nodes=wave.mix,
@@ -147,7 +148,7 @@ class ArrayRun:
         nodes, rounds, times = wave.mix[due], wave.mix_rounds[due], wave.mix_times[due]
         accuracy = np.zeros(0)
         if len(nodes):
-            scores = self._workers.evaluate(nodes, self.arrays.models.rows(nodes))
+            scores = self._crew.evaluate(nodes)
             self._chronicle.evaluated(nodes, rounds, times, scores)
             accuracy = scores.accuracy
         if last.any():
