@@ -17,6 +17,7 @@ from ...event_tables import EventTables
 from ...scenario import Scenario
 from ...world import World, shares_of
 from .arrays import Arrays
+from .asynchronous import Asynchronous
 from .central import CentralRun, scheme_of
 from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
@@ -97,11 +98,10 @@ def tape_of(world: World, graph: Graph) -> Tape:
             where="faults.liars",
             fix="use --engine sim",
         )
+    frame_bits = 8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES)
     if rules.pace == "asynchronous":
-        raise ConfigError(
-            "asynchronous rounds are not simulated as arrays",
-            where="rules.pace",
-            fix="use --engine sim",
+        return Asynchronous(
+            graph, faults, rounds=rules.rounds, seed=scenario.seed, frame_bits=frame_bits
         )
     if not faults.asked_for:
         return Lockstep(graph, rules.rounds, round_s=faults.train_s + faults.delay_s)
@@ -111,7 +111,7 @@ def tape_of(world: World, graph: Graph) -> Tape:
         rounds=rules.rounds,
         deadline_s=rules.deadline_s,
         seed=scenario.seed,
-        frame_bits=8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES),
+        frame_bits=frame_bits,
     )
 
 
