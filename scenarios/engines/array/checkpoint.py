@@ -10,7 +10,7 @@ import io
 import signal
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,10 @@ from ....crypto.errors import ConfigError, StorageError
 from ....crypto.files import write_atomic
 from ...event_tables import DRAFT, FOLDER
 from ...run_log import LOG_NAME
-from .arrays import Arrays
 
 NAME = "checkpoint.npz"
 _PROGRESS = "progress."
+Memory = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,13 +48,13 @@ class Progress:
     parts: NDArray[np.str_]
 
 
-def save(folder: Path, arrays: Arrays, progress: Progress) -> None:
+def save(folder: Path, memory: Memory, progress: Progress) -> None:
     """Replace the checkpoint in a run's ``folder``; the log must be on the disk already."""
     progress.log_bytes = (folder / LOG_NAME).stat().st_size
     tables = folder / FOLDER
     parts = sorted(part.name for part in tables.glob("*.parquet")) if tables.is_dir() else []
     progress.parts = np.array(parts, dtype=np.str_)
-    named: dict[str, Any] = dict(arrays.memory())
+    named: dict[str, Any] = dict(memory)
     for name in Progress.__slots__:
         named[_PROGRESS + name] = np.asarray(getattr(progress, name))
     written = io.BytesIO()
@@ -62,13 +62,13 @@ def save(folder: Path, arrays: Arrays, progress: Progress) -> None:
     write_atomic(folder / NAME, written.getbuffer())
 
 
-def load(folder: Path, arrays: Arrays) -> Progress:
-    """Bring ``arrays`` to where the run in ``folder`` was.
+def load(folder: Path, memory: Memory) -> Progress:
+    """Bring the arrays in ``memory`` to where the run in ``folder`` was.
 
     Raises ConfigError when there is no checkpoint, or it is of another network.
     """
     found = _read(folder)
-    expected = arrays.memory()
+    expected = memory
     fields = {_PROGRESS + name for name in Progress.__slots__}
     if found.keys() != expected.keys() | fields or any(
         found[name].shape != one.shape or found[name].dtype != one.dtype

@@ -63,12 +63,16 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """Frames that went to a neighbour each, (F,): from ``senders`` ``to`` whom, how large."""
+    """Frames that went to a neighbour each, (F,): from ``senders`` ``to`` whom, how large.
+
+    ``sequences`` and ``rounds`` are those of the entries that they bring up to.
+    """
 
     senders: Nodes
     to: Nodes
     sizes: NDArray[np.int64]
     sequences: Nodes
+    rounds: Nodes
     times: Times
 
 
@@ -293,8 +297,8 @@ class LineChronicle:
         heapq.heappush(self._waiting, (time, next(self._order), node, event))
 
 
-def posted(done: Publication, sizes: NDArray[np.int64], graph: Graph) -> Posted:
-    """The frames of a publication, ``sizes`` (n,) large: one to each that hears its author."""
+def posted(done: Publication, graph: Graph) -> Posted:
+    """The frames of a publication, one to each that hears its author: as large as its delta."""
     if done.heard_by is None:
         counts, to = graph.hearers(done.nodes, done.rounds)
     else:
@@ -303,7 +307,8 @@ def posted(done: Publication, sizes: NDArray[np.int64], graph: Graph) -> Posted:
     return Posted(
         senders=np.repeat(done.nodes, counts),
         to=to,
-        sizes=np.repeat(sizes, counts),
+        sizes=np.repeat(done.sizes, counts),
         sequences=np.repeat(done.sequences, counts),
+        rounds=np.repeat(done.rounds, counts),
         times=np.repeat(done.times, counts),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....peer.clock import monotonic_time
 from ...run_events import ConsensusMeasured, RoundDone
@@ -17,6 +19,7 @@ from .crew import Crew
 from .frames import frame_sizes
 from .graph import Graph
 from .measures import alignments, consensus_distance
+from .roads import Roads
 from .rounds import Publication
 from .tape import Tape, Wave
 
@@ -52,6 +55,8 @@ class ArrayRun:
         self.graph = graph
         self._tape = tape
         self.arrays = crew.arrays
+        changing = not graph.topology.is_static and graph.ever().size
+        self._roads = Roads(graph, world.genesis, crew.arrays) if changing else None
         self._folder = folder
         self._saved = monotonic_time()
         self._progress = Progress(
@@ -70,7 +75,7 @@ class ArrayRun:
     def resume(self) -> None:
         """Carry on from the checkpoint in the run's folder. Raises ConfigError: there is none."""
         assert self._folder is not None
-        self._progress = load(self._folder, self.arrays)
+        self._progress = load(self._folder, self._memory())
         self._chronicle.stopped(self._progress.stopped)
 
     def run(self) -> str:
@@ -96,10 +101,14 @@ class ArrayRun:
             return "stalled: some peers never finished"
         return "finished"
 
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        """All arrays that a run is carried on from, by name."""
+        return self.arrays.memory() | (self._roads.memory() if self._roads else {})
+
     def _save(self) -> None:
         if self._folder is not None:
             self._chronicle.flush()
-            save(self._folder, self.arrays, self._progress)
+            save(self._folder, self._memory(), self._progress)
             self._saved = monotonic_time()
 
     def _work(self, wave: Wave) -> None:
@@ -134,9 +143,12 @@ class ArrayRun:
         self._progress.stopped[nodes[list(done.trained.stopped)]] = True
         copies = self.arrays.copies(nodes) if self._chronicle.sees_vectors else None
         self._chronicle.published(done, copies)
-        samples = self._samples[nodes] if self._by_samples else 0
-        sizes = frame_sizes(done.sizes, done.sequences, done.rounds, samples)
-        frames = posted(done, sizes, self.graph)
+        frames = posted(done, self.graph)
+        if self._roads is not None and len(frames.sizes):
+            frames = replace(frames, sizes=self._roads.sizes(frames, frames.sizes))
+        samples = self._samples[frames.senders] if self._by_samples else 0
+        sizes = frame_sizes(frames.sizes, frames.sequences, frames.rounds, samples)
+        frames = replace(frames, sizes=sizes)
         self._bytes += int(frames.sizes.sum())
         self._messages += len(frames.sizes)
         self._chronicle.posted(frames)
