@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.scenarios.small import small
 from tests.scenarios.stand_in import stand_in_world
-from tidings.gossip.events import Evaluated, Event, Mixed, Published
+from tidings.gossip.events import Evaluated, Event, Mixed, Published, Sent
 from tidings.gossip.rules import RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
@@ -194,3 +194,18 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
             choose("faults={}", LOSSY, CRASHES),
         )
     )
+
+
+def test_frames_are_as_large_as_the_simulators() -> None:
+    scenario = small("peers=8", "rules.rounds=6", "rules.topology.kind=one-peer-exponential")
+    sizes = [
+        {
+            (line.peer, event.to, event.sequence): event.size_bytes
+            for line in noted
+            if isinstance(event := line.event, Sent) and event.message == "news"
+        }
+        for noted in (simulated(stand_in_world(scenario))[0], arrayed(stand_in_world(scenario))[0])
+    ]
+    # the simulator's peers also pull what they hear of in the end
+    assert sizes[1].items() <= sizes[0].items()
+    assert len(sizes[1]) == 48

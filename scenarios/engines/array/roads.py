@@ -61,9 +61,10 @@ class Roads:
 
     def _ways(self, frames: Posted, which: NDArray[np.bool_], age: int) -> NDArray[np.int64]:
         """The bytes from the copy of ``age`` entries before, for some of the frames."""
-        senders, back = np.unique(frames.senders[which], return_inverse=True)
-        place = np.searchsorted(frames.senders, senders)
-        numbers = frames.sequences[place]
+        senders, first, back = np.unique(
+            frames.senders[which], return_index=True, return_inverse=True
+        )
+        numbers = frames.sequences[which][first]
         sizes = np.empty(len(senders), dtype=np.int64)
         length = max(1, SIZED_VALUES // self._kept.shape[2])
         for rows in pieces(slice(0, len(senders)), length):
