@@ -16,11 +16,14 @@ from ..formats import shown
 from ..plots import comparison_pictures, pictures
 from ..run_log import arms
 from ..summary import RunSummary
+from ..sweep.pictures import sweep_pictures
+from ..sweep.runner import is_sweep, open_plan, summary_of
+from ..sweep.tables import print_sweep
 from ..tables import print_comparison, print_summary
 
 
 def inspect(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several runs.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run, a comparison or a sweep.")],
     plots: Annotated[
         Path | None, typer.Option("--plots", help="Draw the pictures (PNG) into this folder.")
     ] = None,
@@ -31,8 +34,11 @@ def inspect(
     """Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent.
 
     Reads event logs, never databases. A folder with several runs in it, such as a comparison's, is
-    shown side by side.
+    shown side by side; that of a sweep as its points.
     """
+    if is_sweep(run):
+        _sweep(run, plots, json=json)
+        return
     folders = arms(run)
     alone = run in folders.values()
     comparison = compare(folders)
@@ -43,6 +49,18 @@ def inspect(
         typer.echo(json_format.dumps(whole, allow_nan=False))
     else:
         _print(comparison, files, alone=alone)
+
+
+def _sweep(folder: Path, plots: Path | None, *, json: bool) -> None:
+    summary = summary_of(open_plan(folder))
+    files = [] if plots is None else save_pictures(sweep_pictures(summary), plots)
+    if json:
+        typer.echo(json_format.dumps(summary.as_json(), allow_nan=False))
+        return
+    console = Console()
+    print_sweep(console, summary)
+    for file in files:
+        console.print(Text(shown(str(file), limit=1000)), soft_wrap=True)
 
 
 def _print(comparison: Comparison, files: list[Path], *, alone: bool) -> None:
