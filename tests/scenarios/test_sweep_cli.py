@@ -157,7 +157,7 @@ def test_people_see_a_table_and_where_the_files_are(
 def test_without_an_argument_the_sweeps_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--json"]) == 0
     rows = last_json(capfd)
-    assert [row["name"] for row in rows] == ["graphs"]
+    assert [row["name"] for row in rows] == ["graphs", "learning"]
     assert main(["sweep"]) == 0
     assert "graphs" in capfd.readouterr().out
 
