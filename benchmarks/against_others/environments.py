@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -59,8 +60,16 @@ CONTENDERS = (
         name="p2pfl",
         label="p2pfl (in memory)",
         script=("p2pfl_memory.py",),
-        # not p2pfl[torch]: its torchvision<0.18 belongs to torch 2.2, and is not used here
-        packages=("p2pfl[dp]", "lightning", "torchmetrics", TORCH),
+        # not p2pfl[torch]: its torchvision<0.18 belongs to torch 2.2, and is not used here. The
+        # upper bounds are those with which its pinned datasets 2.15 and numpy 1 can be imported.
+        packages=(
+            "p2pfl[dp]",
+            "lightning",
+            "torchmetrics",
+            "pyarrow<18",
+            "huggingface-hub<1",
+            TORCH,
+        ),
         python=((3, 11), (3, 13)),
     ),
 )
@@ -125,7 +134,5 @@ def versions(python: Path, names: tuple[str, ...]) -> dict[str, str]:
     done = subprocess.run(
         [str(python), "-c", code, *names], capture_output=True, text=True, check=True
     )
-    import json
-
     found: dict[str, str] = json.loads(done.stdout)
     return found

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..drawing import ARM_COLOURS, BLUE, LINE_STYLES, as_share, axes_of, drawing, leads, marker, png
 from ..formats import percent, shown, size
-from .jobs import short_names
 from .summary import PointSummary, Spread, SweepSummary
 
 MAX_CURVES = 12  # in one picture; with more, those that end highest
@@ -116,13 +115,12 @@ def _errorbars_by_point(
 
 
 def _over(summary: SweepSummary, points: Sequence[PointSummary], key: str) -> Any:
-    names = short_names(summary.varied)
     series: dict[str, list[tuple[float, Spread]]] = {}
     for one in points:
         spread = one.figures["accuracy_mean"]
         if spread is not None and one.point.values[key] is not None:
             place = float(one.point.values[key])
-            series.setdefault(_series(summary, one, key, names), []).append((place, spread))
+            series.setdefault(_series(summary, one, key), []).append((place, spread))
     figure, axes = axes_of("Mean test accuracy at the end", key, "", width=7.2, height=4.4)
     drawn = list(series.items())[:MAX_SERIES]
     places = sorted({place for _, found in drawn for place, _ in found})
@@ -147,15 +145,10 @@ def _over(summary: SweepSummary, points: Sequence[PointSummary], key: str) -> An
     return _noted(axes, summary)
 
 
-def _series(summary: SweepSummary, one: PointSummary, key: str, names: dict[str, str]) -> str:
+def _series(summary: SweepSummary, one: PointSummary, key: str) -> str:
     """What a point has in common with those that it shares a line with."""
-    others = {name: value for name, value in one.point.values.items() if name != key}
-    parts = [
-        value if isinstance(value, str) else f"{names[name]} {value}"
-        for name, value in others.items()
-        if value is not None
-    ]
-    return ", ".join([*parts, one.arm] if summary.has_arms else parts)
+    parts = [text for name, text in one.point.said.items() if name != key]
+    return ", ".join([*parts, one.arm] if summary.has_arms(one) else parts)
 
 
 def _listed(summary: SweepSummary, points: Sequence[PointSummary]) -> Any:
