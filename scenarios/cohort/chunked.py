@@ -90,7 +90,7 @@ class ChunkedCohort:
     def train(
         self,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
@@ -103,7 +103,7 @@ class ChunkedCohort:
         with np.errstate(over="ignore", invalid="ignore"):  # told by what is returned
             for rows, steps in self._chunks(plan, nodes, keys, noise):
                 x = models[rows]
-                pull = np.float32(beta) * momentum[rows] if momentum is not None and beta else None
+                pull = None if drift is None or not beta else np.float32(beta) * drift[rows]
                 _descend(x, steps, pull, plan)
                 if noise is not None and noise.settings.mode == "peer":
                     self._noise_updates(models[rows], x, keys[rows], noise)
