@@ -61,15 +61,15 @@ class CopyChecker:
     """Collects states while a log is read; authors publish by name, followers name them by id."""
 
     def __init__(self) -> None:
-        self._published: dict[str, PublishedStates] = {}
+        self.published_by: dict[str, PublishedStates] = {}
         self._held: dict[str, dict[str, tuple[int, str]]] = {}
         self._reused: dict[tuple[str, int], None] = {}
 
     def published(self, author: str, sequence: int, state: str) -> None:
         """``author`` (a name) appended an entry of its own."""
-        states = self._published.get(author)
+        states = self.published_by.get(author)
         if states is None:
-            states = self._published[author] = PublishedStates()
+            states = self.published_by[author] = PublishedStates()
         if sequence not in states:
             states.add(sequence, state)
         elif states[sequence] != state:
@@ -94,12 +94,12 @@ class CopyChecker:
         compared = behind = 0
         differences = []
         states: dict[tuple[str, int], set[str]] = {}
-        for follower, author_id, sequence, held in self._copies():
+        for follower, author_id, sequence, held in self.held():
             if author_id in convicted:
                 continue
             states.setdefault((author_id, sequence), set()).add(held)
             author = name_of(author_id)
-            entries = self._published.get(author)
+            entries = self.published_by.get(author)
             if entries is None or sequence not in entries:
                 continue
             compared += 1
@@ -123,7 +123,8 @@ class CopyChecker:
             reused=tuple(self._reused),
         )
 
-    def _copies(self) -> Iterator[tuple[str, str, int, str]]:
+    def held(self) -> Iterator[tuple[str, str, int, str]]:
+        """Follower (a name), author (an id), sequence number and state of each last copy."""
         for follower, copies in self._held.items():
             for author, (sequence, state) in copies.items():
                 yield follower, author, sequence, state

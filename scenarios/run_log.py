@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import chain, groupby
 from pathlib import Path
 
-from ..crypto.errors import ConfigError
-from ..crypto.files import storage_error
-from ..peer import log_parts
 from .line_files import Batch, Notes, read_records
+from .log_files import LOG_NAME, arms, log_files, nothing_here
 from .log_line import MAX_LINE_BYTES, BadLine, LogLine, parse_line
 from .records import line_of
 from .run_events import ALL_KINDS, ConsensusMeasured, FaultMade, RunFinished, RunStarted
@@ -40,13 +39,11 @@ __all__ = [
     "parse_line",
 ]
 
-LOG_NAME = "events.jsonl"
-_NAME_A_RUN = "name a run's folder, as `tidings run` printed it"
 MAX_REPORTED = 100  # corrupt lines are all counted; so many are kept with file and line
 
 
 class RunLog:
-    """The events of one run, in the order of their times.
+    """The events of one run, in the order of their times; of several folders as of one.
 
     Iterating reads the files once more and counts afresh: ``corrupt`` is the number of lines that
     are no events, ``bad_lines`` the first hundred of them, ``torn`` the files whose last line was
@@ -58,12 +55,14 @@ class RunLog:
     Raises ConfigError for a folder without logs, StorageError for one that cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *others: Path) -> None:
         self.folder = folder
-        self.files = log_files(folder)
-        self.tables = table_files(folder)
-        if not self.files:
-            raise _nothing_here(folder)
+        self.folders = (folder, *others)
+        for each in self.folders:
+            if not log_files(each):
+                raise nothing_here(each)
+        self.files = tuple(file for each in self.folders for file in log_files(each))
+        self.tables = tuple(parts for each in self.folders for parts in table_files(each))
         self.corrupt = self.unknown = 0
         self.advance: Callable[[int], None] = lambda size: None
         self.bad_lines: list[BadLine] = []
@@ -82,10 +81,16 @@ class RunLog:
         self._begin()
         return chain.from_iterable(self._logs())
 
+    @cached_property
+    def begin_s(self) -> float:
+        """The time of the earliest first event of a log; 0 where there is none."""
+        firsts = [next((batch[0].time for batch in log if batch), None) for log in self._logs()]
+        return min((time for time in firsts if time is not None), default=0.0)
+
     def _begin(self) -> None:
         self.corrupt = self.unknown = 0
         self.bad_lines = []
-        self.torn = [self._name(draft) for draft in drafts(self.folder)]
+        self.torn = [self.name(draft) for each in self.folders for draft in drafts(each)]
 
     def _logs(self) -> list[Iterator[Batch]]:
         """Each log, or table, from its oldest part to its newest."""
@@ -103,8 +108,17 @@ class RunLog:
         for batch in log:
             yield from map(line_of, batch)
 
-    def _name(self, file: Path) -> str:
-        return file.relative_to(self.folder).as_posix()
+    def name(self, file: Path) -> str:
+        """A file's path in the run, after its folder's name where there are several folders."""
+        above = next(each for each in self.folders if file.is_relative_to(each))
+        inside = file.relative_to(above).as_posix()
+        return inside if len(self.folders) == 1 else f"{above.name}/{inside}"
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the files are, as far as they are still there."""
+        files = [*self.files, *(part for parts in self.tables for part in parts)]
+        return sum(file.stat().st_size for file in files if file.exists())
 
 
 class _Notes(Notes):
@@ -116,50 +130,13 @@ class _Notes(Notes):
     def refuse(self, file: Path, line: int, why: str, count: int = 1) -> None:
         self._log.corrupt += count
         if len(self._log.bad_lines) < MAX_REPORTED:
-            self._log.bad_lines.append(BadLine(file=self._log._name(file), line=line, why=why))
+            self._log.bad_lines.append(BadLine(file=self._log.name(file), line=line, why=why))
 
     def torn(self, file: Path) -> None:
-        self._log.torn.append(self._log._name(file))
+        self._log.torn.append(self._log.name(file))
 
     def unknown(self, count: int = 1) -> None:
         self._log.unknown += count
 
     def advance(self, size: int) -> None:
         self._log.advance(size)
-
-
-def log_files(folder: Path) -> tuple[Path, ...]:
-    """The logs of one run or one peer, each after its older parts; empty when there are none."""
-    try:
-        own = folder / LOG_NAME
-        logs = (own, *sorted(folder.glob(f"peers/*/{LOG_NAME}")))
-        return tuple(
-            part for log in logs if log.is_file() for part in (*log_parts.parts_of(log), log)
-        )
-    except OSError as error:
-        raise storage_error(error, folder) from error
-
-
-def arms(folder: Path) -> dict[str, Path]:
-    """The runs in a folder by name: the folder itself, or each arm of a comparison.
-
-    Raises ConfigError when neither the folder nor a folder in it holds an event log.
-    """
-    if log_files(folder):
-        return {folder.resolve().name: folder}
-    try:
-        inside = sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        raise ConfigError(
-            f"this is not a folder that can be read: {error.strerror}",
-            where=str(folder),
-            fix=_NAME_A_RUN,
-        ) from error
-    found = {path.name: path for path in inside if log_files(path)}
-    if not found:
-        raise _nothing_here(folder)
-    return found
-
-
-def _nothing_here(folder: Path) -> ConfigError:
-    return ConfigError(f"no event log ({LOG_NAME}) was found", where=str(folder), fix=_NAME_A_RUN)

@@ -224,15 +224,16 @@ class RunSummary:
             for row in self.by_round
             if row.epsilon_max is not None
         ]
-        cleaned: dict[str, Any] = _finite(whole)
+        cleaned: dict[str, Any] = finite(whole)
         return cleaned
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with null for each number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -58,7 +58,9 @@ def test_tables_tell_what_the_summary_holds(run: Path):
 def test_json_is_the_summary_on_one_line(run: Path):
     output = run_cli(run, "--json").output
     assert output.count("\n") == 1
-    assert json.loads(output) == json.loads(json.dumps(summarise(run).as_json()))
+    value = json.loads(output)
+    assert (value.pop("findings"), value.pop("missing")) == ([], [])
+    assert value == json.loads(json.dumps(summarise(run).as_json()))
 
 
 def test_what_went_wrong_is_shown(tmp_path: Path):

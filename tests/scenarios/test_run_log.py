@@ -222,7 +222,7 @@ def test_a_log_that_vanishes_while_it_is_read_is_a_storage_error(tmp_path: Path)
 
 def test_a_comparison_has_an_arm_for_each_folder_with_logs(tmp_path: Path):
     for arm in ("pooled", "local", "gossip"):
-        write_log(tmp_path / arm / "events.jsonl", [(1, "a", sent())])
+        write_log(tmp_path / arm / "events.jsonl", [(0, "", run_started()), (1, "a", sent())])
     (tmp_path / "pictures").mkdir()
     assert arms(tmp_path) == {arm: tmp_path / arm for arm in ("gossip", "local", "pooled")}
     assert arms(tmp_path / "local") == {"local": tmp_path / "local"}
