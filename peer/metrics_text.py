@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 Labels = Mapping[str, str]
@@ -27,7 +28,7 @@ def _labels(labels: Labels) -> str:
 
 
 def _number(value: float) -> str:
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}[str(float(value))]
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 

@@ -21,6 +21,7 @@ from ..run_log import RunLog, arms
 from ..summary_values import RunSummary
 from ..tables import print_comparison, print_summary
 from ..views import VIEWS, View, print_view, timeline, why, write_csv, write_json
+from ..views.findings import print_findings
 from .inspect_input import SUMMARY, TIMELINE, WHY, Asked, folders_of, parse, selection_of, with_bar
 
 MOST_ROWS = 100
@@ -119,10 +120,10 @@ def _show_summary(found: Inspection, plots: Path | None, *, json: bool) -> None:
         return
     console = Console()
     print_summary(console, summary)
-    for name in ("diagnosis", "missing"):
-        view = VIEWS[name](found)
-        if name == "diagnosis" or found.missing:
-            print_view(console, view, MOST_ROWS)
+    if found.selection.is_everything:
+        print_findings(console, found.findings, found.begin_s)
+    if found.missing:
+        print_view(console, VIEWS["missing"](found), MOST_ROWS)
     _print_files(console, files)
 
 
