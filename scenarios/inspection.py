@@ -16,7 +16,7 @@ from .clock_skew import Clocks, clocks_of
 from .diagnosis import Finding, diagnose
 from .line_files import Batch
 from .missing import Missing, what_is_missing
-from .run_log import LogLine, RunLog
+from .run_log import RunLog
 from .summary import summary_of
 from .summary_values import RunSummary, finite
 from .tally import Tally
@@ -56,16 +56,6 @@ class Selection:
         return (
             [each for each in batch if self.takes(each.peer, each.kind, each.time - begin)]
             for batch in log.batches()
-        )
-
-    def lines(self, log: RunLog) -> Iterator[LogLine]:
-        """The lines that are looked at, in the order of their times."""
-        begin = log.begin_s
-        return (
-            line
-            for line in log
-            if not isinstance(line.event, dict)
-            and self.takes(line.peer, line.event.kind, line.time - begin)
         )
 
 
