@@ -19,6 +19,9 @@ from ..inspection import Inspection, Selection, inspect_log
 from ..plots import comparison_pictures, pictures
 from ..run_log import RunLog, arms
 from ..summary_values import RunSummary
+from ..sweep.pictures import sweep_pictures
+from ..sweep.runner import is_sweep, open_plan, summary_of
+from ..sweep.tables import print_sweep
 from ..tables import print_comparison, print_summary
 from ..views import VIEWS, View, print_view, timeline, why, write_csv, write_json
 from ..views.findings import print_findings
@@ -62,6 +65,9 @@ def inspect(
     shown side by side; that of a sweep as its points.
     """
     asked = parse(what)
+    if len(asked.paths) == 1 and is_sweep(asked.paths[0]):
+        _show_sweep(asked.paths[0], plots, json=json)
+        return
     selection = selection_of(peers or (), kinds or (), from_s, to_s)
     with folders_of(asked.paths) as folders:
         runs = arms(folders[0]) if len(folders) == 1 else {}
@@ -124,6 +130,17 @@ def _show_summary(found: Inspection, plots: Path | None, *, json: bool) -> None:
         print_findings(console, found.findings, found.begin_s)
     if found.missing:
         print_view(console, VIEWS["missing"](found), MOST_ROWS)
+    _print_files(console, files)
+
+
+def _show_sweep(folder: Path, plots: Path | None, *, json: bool) -> None:
+    summary = summary_of(open_plan(folder))
+    files = [] if plots is None else save_pictures(sweep_pictures(summary), plots)
+    if json:
+        typer.echo(json_format.dumps(summary.as_json(), allow_nan=False))
+        return
+    console = Console()
+    print_sweep(console, summary)
     _print_files(console, files)
 
 
