@@ -146,6 +146,7 @@ def _peer(name: str, peer: PeerTally) -> PeerRow:
         mechanism=released.mechanism if released else "",
         noise_multiplier=released.noise_multiplier if released else None,
         sampling_rate=released.sampling_rate if released else None,
+        ledger=released.ledger if released else "",
         releases=peer.releases,
         budget_spent_round=peer.budget_spent_round,
         bytes_sent=sum(road.bytes for road in peer.to.values()),
