@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__
+from . import __version__, one_thread  # noqa: F401 - before anything that loads NumPy
 from .peer.cli.bare import help_when_bare
 from .peer.cli.failures import report
 from .peer.cli.network import network
