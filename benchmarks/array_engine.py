@@ -37,7 +37,7 @@ from tidings.scenarios.engines.array.arrays import Arrays
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.graph import Graph
 from tidings.scenarios.engines.array.rounds import mix
-from tidings.scenarios.engines.array.start import graph_of, tape_of
+from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.array.table_chronicle import TableChronicle
 from tidings.scenarios.engines.array.tape import Lockstep, Nodes
 from tidings.scenarios.engines.array.together import Together
@@ -142,7 +142,9 @@ def round_costs(nodes: int) -> tuple[float, float]:
     def one_run(note: Callable[..., None]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             chronicle = TableChronicle(world, Path(folder), note)
-            ArrayRun(world, chronicle, workers, graph, tape_of(world, graph)).run()
+            crew = crew_of(world, workers, 0, cores=1)
+            tape = tape_of(world, graph)
+            ArrayRun(world, chronicle, crew, workers.samples, graph, tape).run()
 
     one_run(lambda *_: marks.append(process_time()))
     laps = np.diff(marks[::2])  # two notes a round; the first round warms caches up

@@ -69,7 +69,7 @@ class EventTables:
         self._tables[kind.kind].add(pa.RecordBatch.from_arrays(arrays, schema=schema))
 
     def close(self) -> None:
-        """Write what is buffered; nothing can be added afterwards."""
+        """Write what is buffered and end the parts; what is added afterwards begins others."""
         for table in self._tables.values():
             table.end_part()
 
@@ -94,7 +94,8 @@ class _Table:
     def __init__(self, folder: Path, kind: str, schema: Any) -> None:
         self._stem = folder / kind
         self._schema = schema
-        self._part = 0
+        # a run that is carried on leaves its earlier parts as they are
+        self._part = len(list(folder.glob(f"{kind}-[0-9]*.parquet")))
         self._writer: Any = None
         self._waiting: list[Any] = []
         self._buffered = self._written = 0

@@ -22,8 +22,9 @@ from ..crypto.files import make_folder
 from ..gossip.events import Event
 from ..peer.clock import wall_time
 from ..peer.event_log import EventLog
-from ..peer.settings_files import to_toml, write_settings
+from ..peer.settings_files import check_settings, read_toml, to_toml, write_settings
 from .arms import CENTRAL, arm_of
+from .engines.array.checkpoint import rewind
 from .run_log import LOG_NAME, LogLine, RunFinished, RunStarted
 from .scenario import Scenario
 from .world import World
@@ -71,6 +72,28 @@ def run_scenario(
             make_folder(folders[arm])
             _run_arm(arm_of(scenario, arm), folders[arm], watch, processes=processes)
         return folders
+
+
+def resume_scenario(folder: Path, watch: Watch, tape: Path | None = None) -> Scenario:
+    """Carry on the run in `folder` where it was stopped, to the bits that it would have come to.
+
+    Returns its scenario. Raises ConfigError when it has no checkpoint: only the array engine makes
+    them. Raises KeyboardInterrupt when it was stopped again.
+    """
+    scenario = check_settings(
+        Scenario, read_toml(folder / "scenario.toml"), where=str(folder / "scenario.toml")
+    )
+    if scenario.engine != "array":
+        raise ConfigError(
+            f"a run of the engine '{scenario.engine}' cannot be carried on",
+            where="--resume",
+            fix="start it anew, with another --out; the engine 'array' keeps checkpoints",
+        )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    rewind(folder)
+    with stoppable():
+        _run_arm(scenario, folder, watch, processes=False, tape=tape, resume=True)
+    return scenario
 
 
 def _check_engine(scenario: Scenario, *, processes: bool) -> None:
@@ -140,9 +163,16 @@ def _check_tape(scenario: Scenario, tape: Path | None) -> None:
 
 
 def _run_arm(
-    scenario: Scenario, folder: Path, watch: Watch, *, processes: bool, tape: Path | None = None
+    scenario: Scenario,
+    folder: Path,
+    watch: Watch,
+    *,
+    processes: bool,
+    tape: Path | None = None,
+    resume: bool = False,
 ) -> None:
-    write_settings(scenario, folder / "scenario.toml")
+    if not resume:
+        write_settings(scenario, folder / "scenario.toml")
     log = EventLog(folder / LOG_NAME)
     simulated = scenario.engine != "live"
     clock: Callable[[], float] = (lambda: 0.0) if simulated else wall_time
@@ -160,7 +190,10 @@ def _run_arm(
         rounds=scenario.rules.rounds,
         scenario=to_toml(scenario),
     )
-    note(clock(), "", started)
+    if resume:
+        watch(scenario, LogLine(time=0.0, peer="", event=started))
+    else:
+        note(clock(), "", started)
     outcome = "failed"
     try:
         if scenario.engine == "array":
@@ -168,6 +201,8 @@ def _run_arm(
 
             run = begin(World(scenario), folder, note, tape)
             clock = lambda: run.now
+            if resume:
+                run.resume()
             outcome = run.run()
         elif simulated:
             from .engines.sim import Simulation

@@ -14,10 +14,11 @@ from rich.text import Text
 
 from ...peer.clock import local_stamp
 from ..comparison import compare
+from ..engines.array.checkpoint import NAME as CHECKPOINT
 from ..formats import shown
 from ..progress import RunProgress
 from ..report import write_report
-from ..runner import run_scenario
+from ..runner import resume_scenario, run_scenario
 from ..scenario import bundled, load_scenario
 from ..tables import print_comparison, print_summary
 
@@ -45,6 +46,10 @@ def run(
         Path | None,
         typer.Option(metavar="RUN", help="Array: let happen what happened in that run's log."),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Array: carry on a run that was stopped."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; runs/NAME-TIME if not given.")
     ] = None,
@@ -56,6 +61,9 @@ def run(
 
     Without an argument, lists the scenarios that come with Tidings.
     """
+    if resume is not None:
+        _resume(resume, tape, json=json)
+        return
     if scenario is None:
         _list(json)
         return
@@ -69,9 +77,31 @@ def run(
         with RunProgress(console, settings.arms, quiet=json) as progress:
             folders = run_scenario(settings, folder, progress.watch, processes=processes, tape=tape)
     except KeyboardInterrupt:
-        told = f"Interrupted. What happened until then: tidings inspect {shlex.quote(str(folder))}"
-        Console(stderr=True).print(Text(shown(told, limit=1000)), soft_wrap=True)
+        _tell_interrupted(folder)
         raise
+    _tell(console, folder, folders, json=json)
+
+
+def _resume(folder: Path, tape: Path | None, *, json: bool) -> None:
+    console = Console(stderr=json)
+    try:
+        with RunProgress(console, ("",), quiet=json) as progress:
+            scenario = resume_scenario(folder, progress.watch, tape)
+    except KeyboardInterrupt:
+        _tell_interrupted(folder)
+        raise
+    _tell(console, folder, {scenario.name: folder}, json=json)
+
+
+def _tell_interrupted(folder: Path) -> None:
+    name = shlex.quote(str(folder))
+    told = f"Interrupted. What happened until then: tidings inspect {name}"
+    if (folder / CHECKPOINT).exists():
+        told += f"\nTo carry on: tidings run --resume {name}"
+    Console(stderr=True).print(Text(shown(told, limit=1000)), soft_wrap=True)
+
+
+def _tell(console: Console, folder: Path, folders: dict[str, Path], *, json: bool) -> None:
     comparison = compare(folders)
     report = write_report(folder)
     alone = len(folders) == 1

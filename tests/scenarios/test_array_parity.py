@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.scenarios.small import small
 from tests.scenarios.stand_in import stand_in_world
-from tidings.gossip.events import Evaluated, Event, Mixed, Published
+from tidings.gossip.events import Evaluated, Event, Mixed, Published, Sent
 from tidings.gossip.rules import RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.recorded import tape_of_log
-from tidings.scenarios.engines.array.start import graph_of, tape_of, workers_of
+from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
 from tidings.scenarios.engines.array.workers import OneByOne, Workers
 from tidings.scenarios.engines.sim import Simulation
 from tidings.scenarios.run_log import LogLine
@@ -59,7 +59,8 @@ def arrayed(
     workers = workers or one_by_one(world)
     graph = graph_of(world, workers)
     tape = tape_of(world, graph) if tape_of_run is None else tape_of_log(tape_of_run, graph)
-    run = ArrayRun(world, LineChronicle(world, noted.sink), workers, graph, tape)
+    crew = crew_of(world, workers, tape.spare, cores=1)
+    run = ArrayRun(world, LineChronicle(world, noted.sink), crew, workers.samples, graph, tape)
     assert run.run() == "finished"
     return noted, run.arrays.copies(np.arange(world.scenario.peers))
 
@@ -193,3 +194,18 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
             choose("faults={}", LOSSY, CRASHES),
         )
     )
+
+
+def test_frames_are_as_large_as_the_simulators() -> None:
+    scenario = small("peers=8", "rules.rounds=6", "rules.topology.kind=one-peer-exponential")
+    sizes = [
+        {
+            (line.peer, event.to, event.sequence): event.size_bytes
+            for line in noted
+            if isinstance(event := line.event, Sent) and event.message == "news"
+        }
+        for noted in (simulated(stand_in_world(scenario))[0], arrayed(stand_in_world(scenario))[0])
+    ]
+    # the simulator's peers also pull what they hear of in the end
+    assert sizes[1].items() <= sizes[0].items()
+    assert len(sizes[1]) == 48

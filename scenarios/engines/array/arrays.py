@@ -51,10 +51,14 @@ class Arrays:
     ) -> Arrays:
         """All nodes of a network at the initial model ``genesis`` (P,); ``spare`` is S."""
         arrays = cls.allocated(genesis.size, rules, spare=spare, allocate=allocate)
-        arrays.models.fill(from_grid(genesis, rules.grid_bits), len(arrays.models))
-        arrays.public.fill(genesis, len(arrays.models))
-        arrays.gamma[:] = 1.0
+        arrays.fill(genesis, rules)
         return arrays
+
+    def fill(self, genesis: GridVector, rules: Rules) -> None:
+        """Bring arrays of zeros to the initial model ``genesis`` (P,)."""
+        self.models.fill(from_grid(genesis, rules.grid_bits), len(self.models))
+        self.public.fill(genesis, len(self.models))
+        self.gamma[:] = 1.0
 
     @classmethod
     def allocated(cls, parameters: int, rules: Rules, *, spare: int, allocate: Allocate) -> Arrays:

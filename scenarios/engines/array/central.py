@@ -86,6 +86,13 @@ class CentralRun:
         """What everybody holds, int32 (P,)."""
         return self._global
 
+    def resume(self) -> None:
+        """Raises ConfigError: a baseline is quick, and keeps no checkpoint."""
+        raise ConfigError(
+            "a baseline with all models in one place keeps no checkpoint",
+            fix="start it anew, with another --out",
+        )
+
     def run(self) -> str:
         """Run to the end; says how it ended."""
         faults = self._world.scenario.faults

@@ -63,12 +63,16 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """Frames that went to a neighbour each, (F,): from ``senders`` ``to`` whom, how large."""
+    """Frames that went to a neighbour each, (F,): from ``senders`` ``to`` whom, how large.
+
+    ``sequences`` and ``rounds`` are those of the entries that they bring up to.
+    """
 
     senders: Nodes
     to: Nodes
     sizes: NDArray[np.int64]
     sequences: Nodes
+    rounds: Nodes
     times: Times
 
 
@@ -117,6 +121,14 @@ class Chronicle(Protocol):
 
     def settle(self, until: float) -> None:
         """Nothing that happens before ``until`` is still to come."""
+        ...
+
+    def stopped(self, nodes: NDArray[np.bool_]) -> None:
+        """These nodes (N,) were noted to train no more, in the run that this one carries on."""
+        ...
+
+    def flush(self) -> None:
+        """Put what is known on the disk."""
         ...
 
     def close(self) -> None:
@@ -269,16 +281,24 @@ class LineChronicle:
             time, _, node, event = heapq.heappop(self._waiting)
             self._sink(time, self._names[node], event)
 
-    def close(self) -> None:
+    def stopped(self, nodes: NDArray[np.bool_]) -> None:
+        """See ``Chronicle``."""
+        self._stopped = set(np.flatnonzero(nodes).tolist())
+
+    def flush(self) -> None:
         """See ``Chronicle``."""
         self.settle(math.inf)
+
+    def close(self) -> None:
+        """See ``Chronicle``."""
+        self.flush()
 
     def _note(self, time: float, node: int, event: Event) -> None:
         heapq.heappush(self._waiting, (time, next(self._order), node, event))
 
 
-def posted(done: Publication, sizes: NDArray[np.int64], graph: Graph) -> Posted:
-    """The frames of a publication, ``sizes`` (n,) large: one to each that hears its author."""
+def posted(done: Publication, graph: Graph) -> Posted:
+    """The frames of a publication, one to each that hears its author: as large as its delta."""
     if done.heard_by is None:
         counts, to = graph.hearers(done.nodes, done.rounds)
     else:
@@ -287,7 +307,8 @@ def posted(done: Publication, sizes: NDArray[np.int64], graph: Graph) -> Posted:
     return Posted(
         senders=np.repeat(done.nodes, counts),
         to=to,
-        sizes=np.repeat(sizes, counts),
+        sizes=np.repeat(done.sizes, counts),
         sequences=np.repeat(done.sequences, counts),
+        rounds=np.repeat(done.rounds, counts),
         times=np.repeat(done.times, counts),
     )

@@ -2,74 +2,127 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ....peer.clock import monotonic_time
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .arrays import Arrays
+from .checkpoint import Progress, interrupts_deferred, load, save
 from .chronicle import Chronicle, Mixture, posted
+from .crew import Crew
 from .frames import frame_sizes
 from .graph import Graph
 from .measures import alignments, consensus_distance
-from .rounds import Publication, mix, publish
+from .roads import Roads
+from .rounds import Publication
 from .tape import Tape, Wave
-from .workers import Workers
 
+CHECKPOINT_S = 60.0  # between two checkpoints of a run that goes on
 TESTED_MODELS = 100_000  # of all rounds together; a small run tests every model in every round
 
 
 class ArrayRun:
-    """Runs the nodes of a world as rows of arrays; ``workers`` train them, ``tape`` says when."""
+    """Runs the nodes of a world as rows of arrays; a ``crew`` works on them, ``tape`` says when.
+
+    ``samples`` are the counts of the nodes' records.
+
+    Where there is a ``folder``, the run keeps checkpoints in it.
+    """
 
     def __init__(
-        self, world: World, chronicle: Chronicle, workers: Workers, graph: Graph, tape: Tape
+        self,
+        world: World,
+        chronicle: Chronicle,
+        crew: Crew,
+        samples: Sequence[int],
+        graph: Graph,
+        tape: Tape,
+        folder: Path | None = None,
     ) -> None:
         scenario = world.scenario
         self._world = world
         self._rules = scenario.rules
-        self._step_size = scenario.training.learning_rate * scenario.training.local_steps
         self._chronicle = chronicle
-        self._workers = workers
-        self._samples = np.asarray(workers.samples, dtype=np.int64)
+        self._crew = crew
+        self._samples = np.asarray(samples, dtype=np.int64)
         self._by_samples = self._rules.weighting == "samples"
         self.graph = graph
         self._tape = tape
-        self.arrays = Arrays.begin(world.genesis, self._rules, spare=tape.spare)
-        self.now = 0.0
-        self._told = 0
+        self.arrays = crew.arrays
+        changing = not graph.topology.is_static and graph.ever().size
+        self._roads = Roads(graph, world.genesis, crew.arrays) if changing else None
+        self._folder = folder
+        self._saved = monotonic_time()
+        self._progress = Progress(
+            mixed=np.zeros(graph.nodes, dtype=np.int64),
+            stopped=np.zeros(graph.nodes, dtype=np.bool_),
+            parts=np.zeros(0, dtype=np.str_),
+        )
         self._every = rounds_between_tests(scenario.peers, self._rules.rounds)
-        self._bytes = self._messages = 0
+        self._bytes = self._messages = 0  # since the last round was summed up
+
+    @property
+    def now(self) -> float:
+        """The virtual time, in seconds."""
+        return self._progress.now
+
+    def resume(self) -> None:
+        """Carry on from the checkpoint in the run's folder. Raises ConfigError: there is none."""
+        assert self._folder is not None
+        self._progress = load(self._folder, self._memory())
+        self._chronicle.stopped(self._progress.stopped)
 
     def run(self) -> str:
-        """Run to the end; says how it ended."""
-        chronicle = self._chronicle
-        chronicle.began(self._world.genesis.size)
-        mixed = np.zeros(self.graph.nodes, dtype=np.int64)
+        """Run to the end; says how it ended. Ctrl-C ends it after a wave that is whole."""
+        progress = self._progress
         try:
-            for wave in self._tape.waves():
-                self._work(wave)
-                mixed[wave.mix] = wave.mix_rounds
-                chronicle.settle(wave.until)
+            if not progress.waves:
+                self._chronicle.began(self._world.genesis.size)
+            with interrupts_deferred() as interrupted:
+                for wave in islice(self._tape.waves(), progress.waves, None):
+                    self._work(wave)
+                    self._chronicle.settle(wave.until)
+                    progress.waves += 1
+                    progress.mixed[wave.mix] = wave.mix_rounds
+                    if interrupted() or monotonic_time() - self._saved > CHECKPOINT_S:
+                        self._save()
+                    if interrupted():
+                        raise KeyboardInterrupt
         finally:
-            chronicle.close()
-        if (mixed < self._rules.rounds).any():
+            self._chronicle.close()
+            self._crew.close()
+        if (progress.mixed < self._rules.rounds).any():
             return "stalled: some peers never finished"
         return "finished"
+
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        """All arrays that a run is carried on from, by name."""
+        return self.arrays.memory() | (self._roads.memory() if self._roads else {})
+
+    def _save(self) -> None:
+        if self._folder is not None:
+            self._chronicle.flush()
+            save(self._folder, self._memory(), self._progress)
+            self._saved = monotonic_time()
 
     def _work(self, wave: Wave) -> None:
         self._chronicle.skipped(wave.skips)
         if len(wave.publish):
-            self._tell_published(
-                publish(self.arrays, self._rules, self._workers, wave, self._step_size)
-            )
+            self._tell_published(self._crew.publish(wave))
         if not len(wave.mix):
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
         weights = np.where(wave.sources < 0, 0.0, table)
         sees = self._chronicle.sees_vectors
         aligned = alignments(self.arrays, wave, self._rules.grid_bits) if sees else None
-        weights = mix(self.arrays, self._rules, wave, weights, self._step_size)
-        self.now = max(self.now, float(wave.mix_times.max()))
+        weights = self._crew.mix(wave, weights)
+        self._progress.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
             nodes=wave.mix,
             rounds=wave.mix_rounds,
@@ -87,11 +140,15 @@ class ArrayRun:
 
     def _tell_published(self, done: Publication) -> None:
         nodes = done.nodes
+        self._progress.stopped[nodes[list(done.trained.stopped)]] = True
         copies = self.arrays.copies(nodes) if self._chronicle.sees_vectors else None
         self._chronicle.published(done, copies)
-        samples = self._samples[nodes] if self._by_samples else 0
-        sizes = frame_sizes(done.sizes, done.sequences, done.rounds, samples)
-        frames = posted(done, sizes, self.graph)
+        frames = posted(done, self.graph)
+        if self._roads is not None and len(frames.sizes):
+            frames = replace(frames, sizes=self._roads.sizes(frames, frames.sizes))
+        samples = self._samples[frames.senders] if self._by_samples else 0
+        sizes = frame_sizes(frames.sizes, frames.sequences, frames.rounds, samples)
+        frames = replace(frames, sizes=sizes)
         self._bytes += int(frames.sizes.sum())
         self._messages += len(frames.sizes)
         self._chronicle.posted(frames)
@@ -103,7 +160,7 @@ class ArrayRun:
         nodes, rounds, times = wave.mix[due], wave.mix_rounds[due], wave.mix_times[due]
         accuracy = np.zeros(0)
         if len(nodes):
-            scores = self._workers.evaluate(nodes, self.arrays.models.rows(nodes))
+            scores = self._crew.evaluate(nodes)
             self._chronicle.evaluated(nodes, rounds, times, scores)
             accuracy = scores.accuracy
         if last.any():
@@ -114,9 +171,9 @@ class ArrayRun:
 
     def _tell_round(self, mixture: Mixture, accuracy: np.ndarray) -> None:
         round = int(np.median(mixture.rounds))
-        if self._chronicle.sees_vectors or round <= self._told:
+        if self._chronicle.sees_vectors or round <= self._progress.told:
             return
-        self._told = round
+        self._progress.told = round
         heard = np.count_nonzero(mixture.versions >= 0)
         event = RoundDone(
             round=round,

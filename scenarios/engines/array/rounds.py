@@ -49,13 +49,17 @@ class Publication:
     captured: NDArray[np.float64]
 
 
+def keep(arrays: Arrays, wave: Wave) -> None:
+    """Put the copies aside that are still needed once their authors have published."""
+    if len(wave.keep):
+        arrays.public.memory[:, wave.keep_in] = arrays.public.memory[:, wave.keep]
+
+
 def publish(
     arrays: Arrays, rules: Rules, workers: Workers, wave: Wave, step_size: float
 ) -> Publication:
     """Let the nodes of a wave train and publish."""
     rule = algorithm_of(rules)
-    if len(wave.keep):
-        arrays.public.memory[:, wave.keep_in] = arrays.public.memory[:, wave.keep]
     nodes = wave.publish
     sizes = np.empty(len(nodes), dtype=np.int64)
     captured = np.empty(len(nodes))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ....crypto.errors import ConfigError
@@ -12,10 +14,14 @@ from ....gossip.rules import Rules
 from ....gossip.topology import Topology
 from ...cohort.base import make_cohort
 from ...event_tables import EventTables
-from ...world import World
+from ...scenario import Scenario
+from ...world import World, shares_of
+from .arrays import Arrays
+from .asynchronous import Asynchronous
 from .central import CentralRun, scheme_of
 from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
+from .crew import SHARED_VALUES, Crew, SharedCrew
 from .engine import ArrayRun
 from .graph import Graph
 from .recorded import tape_of_run
@@ -48,7 +54,31 @@ def begin(
         return CentralRun(world, scheme, workers, CentralLog(world, tables, sink))
     graph = graph_of(world, workers)
     tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
-    return ArrayRun(world, _chronicle(world, folder, sink), workers, graph, tape)
+    crew = crew_of(world, workers, tape.spare)
+    chronicle = _chronicle(world, folder, sink)
+    return ArrayRun(world, chronicle, crew, workers.samples, graph, tape, folder)
+
+
+def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = None) -> Crew:
+    """Who does the work: a process on each core where there is enough of it to do.
+
+    ``cores`` are those to work on; as many as there are unless given.
+    """
+    scenario = world.scenario
+    if cores is None:
+        large = scenario.peers * world.genesis.size >= SHARED_VALUES
+        cores = len(os.sched_getaffinity(0)) if large and hasattr(os, "sched_getaffinity") else 1
+    if cores > 1:
+        with suppress(OSError):  # without shared memory one process does it all
+            return SharedCrew(
+                world.genesis,
+                scenario,
+                workers,
+                spare,
+                helpers=cores - 1,
+                make_workers=workers_for,
+            )
+    return Crew(Arrays.begin(world.genesis, scenario.rules, spare=spare), scenario, workers)
 
 
 def graph_of(world: World, workers: Workers) -> Graph:
@@ -68,11 +98,10 @@ def tape_of(world: World, graph: Graph) -> Tape:
             where="faults.liars",
             fix="use --engine sim",
         )
+    frame_bits = 8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES)
     if rules.pace == "asynchronous":
-        raise ConfigError(
-            "asynchronous rounds are not simulated as arrays",
-            where="rules.pace",
-            fix="use --engine sim",
+        return Asynchronous(
+            graph, faults, rounds=rules.rounds, seed=scenario.seed, frame_bits=frame_bits
         )
     if not faults.asked_for:
         return Lockstep(graph, rules.rounds, round_s=faults.train_s + faults.delay_s)
@@ -82,7 +111,7 @@ def tape_of(world: World, graph: Graph) -> Tape:
         rounds=rules.rounds,
         deadline_s=rules.deadline_s,
         seed=scenario.seed,
-        frame_bits=8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES),
+        frame_bits=frame_bits,
     )
 
 
@@ -98,6 +127,11 @@ def _bytes_a_parameter(rules: Rules) -> float:
 def workers_of(world: World) -> Workers:
     """Who trains the nodes."""
     return Together(make_cohort(world.scenario, world.shares), world.scenario)
+
+
+def workers_for(scenario: Scenario) -> Workers:
+    """Who trains the nodes, in a process that knows no more than the scenario."""
+    return Together(make_cohort(scenario, shares_of(scenario)), scenario)
 
 
 def _chronicle(world: World, folder: Path, sink: Sink) -> Chronicle:

@@ -180,6 +180,14 @@ class TableChronicle:
     def settle(self, until: float) -> None:
         """Tables need no order of times."""
 
+    def stopped(self, nodes: NDArray[np.bool_]) -> None:
+        """See ``Chronicle``."""
+        self._stopped = set(np.flatnonzero(nodes).tolist())
+
+    def flush(self) -> None:
+        """End the parts that are being written, so that they can be read."""
+        self._tables.close()
+
     def close(self) -> None:
         """Write what is buffered."""
         self._tables.close()

@@ -132,7 +132,7 @@ class _Run:
             sources=np.where(heard, sources, NOBODY)[mix],
             versions=np.where(heard, number, NOBODY)[mix],
             heard_by=sent,
-            until=float(mixed[mix].min(initial=0.0)) if len(mix) else 0.0,
+            until=float(np.where(self._back > 0, self._back, self._ready).min()),
         )
 
     def _alone(self, broken: Mask) -> Mask:
