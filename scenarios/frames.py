@@ -122,6 +122,7 @@ def graph_of(found: Inspection) -> Any:
         raise _missing("networkx") from error
     graph = nx.DiGraph(name=found.summary.name)
     for row in as_values(VIEWS["peers"](found)):
+        row["short_id"] = row.pop("id")  # `id` means the node itself in some formats
         graph.add_node(row.pop("peer"), **_known(row))
     for row in as_values(VIEWS["links"](found)):
         graph.add_edge(row.pop("from"), row.pop("to"), **_known(row))

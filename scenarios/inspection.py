@@ -97,6 +97,7 @@ def inspect_log(log: RunLog, selection: Selection = EVERYTHING) -> Inspection:
     tally = Tally()
     for batch in selection.batches(log):
         tally.add_records(batch)
+    tally.settle()
     return Inspection(
         log=log,
         selection=selection,

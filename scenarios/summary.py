@@ -33,6 +33,7 @@ def summarise(folder: Path) -> RunSummary:
     tally = Tally()
     for batch in log.batches():
         tally.add_records(batch)
+    tally.settle()
     return summary_of(tally, log)
 
 

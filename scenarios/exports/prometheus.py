@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...peer.metrics_text import Family, metrics_lines
+from ..formats import shown
 from ..inspection import Inspection
+
+WHO = ("peer", "sender", "reason")
 
 
 def prometheus_text(found: Inspection) -> str:
@@ -15,7 +18,11 @@ def prometheus_text(found: Inspection) -> str:
 
 def _families(found: Inspection) -> Iterator[Family]:
     run, peers = found.summary, found.summary.by_peer
-    about = {"run": run.name, "engine": run.engine, "outcome": run.outcome}
+    about = {
+        "run": shown(run.name),
+        "engine": shown(run.engine),
+        "outcome": shown(run.outcome),
+    }
     yield "run_info", "gauge", "What was run.", [(about, 1)]
     yield "run_peers", "gauge", "Peers of the run.", [({}, run.peers)]
     yield "run_seconds", "gauge", "From the first event to the last.", [({}, run.duration_s)]
@@ -33,9 +40,10 @@ def _families(found: Inspection) -> Iterator[Family]:
         "received_frames_total": ("counter", "Frames taken.", [p.messages_received for p in peers]),
     }
     for name, (kind, words, values) in figures.items():
-        yield name, kind, words, [({"peer": p.name}, v) for p, v in zip(peers, values, strict=True)]
+        names = [shown(peer.name) for peer in peers]
+        yield name, kind, words, [({"peer": n}, v) for n, v in zip(names, values, strict=True)]
     refused = [
-        ({"peer": row.peer, "sender": row.sender, "reason": row.reason}, row.count)
+        (dict(zip(WHO, map(shown, (row.peer, row.sender, row.reason)), strict=True)), row.count)
         for row in run.refusals
     ]
     yield "refused_frames_total", "counter", "Frames refused.", refused
