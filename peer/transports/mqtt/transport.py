@@ -1,9 +1,10 @@
 """Links over an MQTT broker: no peer needs an address of its own, and the broker sees only seals.
 
-Of two peers the one with the smaller verify key dials, so both must seek each other. A link is
-made by a handshake on the two ``to`` topics (mqtt/handshake.py) and lives while heartbeats come
-(mqtt/link.py). The broker's retained presence and last will only make things faster: they wake a
-dialler, and they tell at once that a peer is gone.
+Of two peers that seek each other the one with the smaller verify key makes the link: it answers
+no offer of the other. A newcomer, whom nobody seeks yet, is answered whichever key is smaller. A
+link is made by a handshake on the two ``to`` topics (mqtt/handshake.py) and lives while heartbeats
+come (mqtt/link.py). The broker's retained presence and last will only make things faster: they
+wake a dialler, and they tell at once that a peer is gone.
 
 All that a link was lies in the two peers. When either loses its connection to the broker, its
 links are cut and made again, with new keys, and nothing of the old session is delivered.
@@ -178,8 +179,7 @@ class MqttTransport:
     def _seek_all(self) -> None:
         """Have one task for each peer to dial, and none for others."""
         if self._tasks is not None:
-            to_dial = {peer for peer in self._sought if self._own_key < peer}
-            self._dialling.keep(self._tasks, to_dial, self._links, self._admits)
+            self._dialling.keep(self._tasks, self._sought, self._links, self._admits)
 
     def _refollow(self) -> None:
         """Subscribe to the topics of those who are sought or linked, and to one's own."""
@@ -266,8 +266,10 @@ class MqttTransport:
             if link is not None and link.receive(packet):
                 return
             channel = self._dialling.proved(peer, packet)
-        elif kind == Kind.OFFER and peer < self._own_key:
-            if peer in self._links or len(self._links) < self._limits.max_connections:
+        elif kind == Kind.OFFER:
+            is_ours_to_make = self._own_key < peer and peer in self._sought
+            has_room = peer in self._links or len(self._links) < self._limits.max_connections
+            if has_room and not is_ours_to_make:
                 self._dialling.answer(peer, packet)
             return
         elif kind == Kind.ANSWER:
