@@ -9,7 +9,8 @@ A transport knows nothing of what a frame means. Its promises, which every trans
   two links at once, never a frame outside a link.
 - Frames of one link arrive in the order in which they were sent, whole and unchanged. A frame is
   lost only with its link, and then ``LinkDown`` says so to both ends.
-- A link that is sought is made again for as long as it is sought. Both ends must seek it.
+- A link that both ends seek is made again for as long as they do. One that a single end seeks is
+  made where the transport can: a newcomer is not known to those it knows.
 - ``deliver`` may be slow: the transport goes on reading, up to its limit, and then cuts the link
   rather than fill the memory.
 """
