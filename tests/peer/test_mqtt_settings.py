@@ -105,7 +105,7 @@ def test_tls_checks_the_broker():
 def test_topics_are_read_as_they_are_written():
     topics, others = Topics(NETWORK, A), Topics(NETWORK, B)
     assert topics.parse(others.to(A)) == ("to", B)
-    assert [topics.parse(topic)[0] for topic in topics.of(B)] == ["here", "feed"]
+    assert [topics.parse(topic)[0] for topic in topics.of(B)] == ["here", "feed", "head"]
     assert all(topics.parse(topic).sender == B for topic in topics.of(B))
     assert topics.parse(topics.to(B)) is None  # for another
     assert Topics(b"other network id", A).parse(others.to(A)) is None

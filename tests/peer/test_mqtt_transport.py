@@ -131,6 +131,27 @@ async def test_a_broadcast_crosses_the_line_once_and_only_sealed_bytes_do(broker
     assert not any(secret[:40] in payload for payload in to)
 
 
+async def test_a_late_joiner_finds_the_head_and_not_the_frame(broker):
+    a, b, c = (make_peer(i, broker.settings(i)) for i in IDENTITIES[:3])
+    frame = b"the signed header of the frame" + os.urandom(300_000)
+    async with running(a, b):
+        await a.linked()
+        for _ in range(2):
+            await a.transport.broadcast([b.key], frame)
+        await b.got(2)
+        await b.until(lambda: a.key in b.transport.heads and b.transport.heads[a.key].number == 2)
+        # not accepted by a, so there is no link: what it learns, it learns from the broker
+        a.transport._accept = lambda key: key == b.key
+        async with running(c, seek=False):
+            c.transport.seek({a.key: ()})
+            await c.until(lambda: a.key in c.transport.heads)
+            head = c.transport.heads[a.key]
+            assert (head.number, head.size) == (2, len(frame))
+            assert frame.startswith(head.opening)
+            assert 0 < len(head.opening) < 2000
+            assert c.seen == []
+
+
 @pytest.mark.parametrize("refuser", [SMALL, LARGE])
 async def test_a_key_that_either_end_refuses_gets_no_link(broker, refuser):
     def but(identity):

@@ -316,7 +316,7 @@ async def test_broadcasts_that_the_author_may_not_write_come_by_the_links(broker
 
 
 async def test_presence_that_the_acl_denies_costs_no_link(broker):
-    broker.write_acl(denying("/here/"))
+    broker.write_acl(denying("/here/", "/head/"))
     a, b = pair(broker)
     async with running(a, b):
         await both_linked(a, b)
@@ -385,7 +385,7 @@ async def test_a_broker_that_repeats_and_forges_delivers_nothing_and_breaks_noth
                 forged[at] ^= 1
                 await spy.publish(topic, bytes(forged), 0)
         for junk in (b"", b"\x01", bytes(1000), os.urandom(500_000)):
-            for topic in (to_b, feed, "tidings/other"):
+            for topic in (to_b, feed, Topics(NETWORK, A).head(A), "tidings/other"):
                 await spy.publish(topic, junk, 1)
         await anyio.sleep(0.3)
         frames_a, frames_b = [b"to a recorded", b"to a again"], [b"to b recorded", b"to b again"]

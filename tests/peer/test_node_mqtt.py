@@ -12,16 +12,7 @@ import pytest
 
 from tests.peer.mqtt_kit import QUICK, Mosquitto, spying
 from tests.peer.peer_folders import small_network
-from tidings.crypto.identity import short_id
-from tidings.gossip.events import (
-    Event,
-    LinkDown,
-    LinkUp,
-    PeerFinished,
-    Received,
-    Sent,
-    TransportWarning,
-)
+from tidings.gossip.events import Event, LinkDown, LinkUp, PeerFinished, Sent, TransportWarning
 from tidings.gossip.state import State
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened
@@ -58,27 +49,6 @@ async def at_work(
             tasks.cancel_scope.cancel()
 
 
-def a_broker(
-    folder: Path, folders: list[PeerFolder]
-) -> tuple[Mosquitto, Callable[[State], MqttTransport]]:
-    """A mosquitto for the peers of these folders, and their quick transport over it."""
-    place = folder / "broker"
-    place.mkdir()
-    network = folders[0].admission().certificate.network_id
-    broker = Mosquitto(place, network=network, members=[each.identity() for each in folders])
-
-    def over_mqtt(state: State) -> MqttTransport:
-        settings = broker.settings(state.me.identity)
-        return MqttTransport(state.me.identity, network, settings, state.may_link, QUICK)
-
-    return broker, over_mqtt
-
-
-def finished(events: list[Event]) -> str | None:
-    """The last state of the peer whose events these are, once it has finished."""
-    return next((each.state for each in events if isinstance(each, PeerFinished)), None)
-
-
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         await anyio.sleep(0.01)
@@ -87,9 +57,19 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.anyio
 async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> None:
     folders = small_network(tmp_path, COMPLETE, UNCOMPRESSED, peers=FOLLOWERS + 1, rounds=ROUNDS)
-    broker, over_mqtt = a_broker(tmp_path, folders)
+    identities = [each.identity() for each in folders]
+    network = folders[0].admission().certificate.network_id
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker", network=network, members=identities)
     events: list[Event] = []
     heard: list[tuple[str, bytes]] = []
+
+    def over_mqtt(state: State) -> MqttTransport:
+        transport = MqttTransport(
+            state.me.identity, network, broker.settings(state.me.identity), state.may_link, QUICK
+        )
+        transport.seek({each.verify_key: () for each in identities})
+        return transport
 
     with broker:
         async with spying(broker.allow_spy(), heard), at_work(folders, events.append, over_mqtt):
@@ -107,39 +87,6 @@ async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> No
     largest = max(e.size_bytes for e in news)
     assert feed_bytes < 1.2 * ROUNDS * len(folders) * largest
     assert not [e for e in events if isinstance(e, LinkDown)]
-
-
-@pytest.mark.anyio
-async def test_a_late_joiner_gets_the_news_of_an_author_that_sleeps(tmp_path: Path) -> None:
-    """Hellos say what each neighbour holds, so the broker need not retain it."""
-    author, keeper, late = small_network(
-        tmp_path, COMPLETE, "rules.deadline_s=0.5", peers=3, rounds=ROUNDS
-    )
-    broker, over_mqtt = a_broker(tmp_path, [author, keeper, late])
-    told: list[Event] = []
-    kept: list[Event] = []
-    heard: list[Event] = []
-
-    def last_news(events: list[Event]) -> list[Received]:
-        name = short_id(author.identity().verify_key)
-        news = [e for e in events if isinstance(e, Received) and e.author == name and e.state]
-        return [e for e in news if e.state == finished(told)]
-
-    with broker:
-        async with at_work([keeper], kept.append, over_mqtt):
-            async with at_work([author], told.append, over_mqtt):
-                await until(lambda: finished(told) is not None and bool(last_news(kept)))
-            # the author is gone and its last will told: only who heard it can bring its news
-            await until(lambda: any(isinstance(event, LinkDown) for event in kept))
-            async with at_work([late], heard.append, over_mqtt):
-                await until(lambda: bool(last_news(heard)))
-    before = heard[: heard.index(last_news(heard)[0])]
-    assert [e.neighbour for e in before if isinstance(e, LinkUp)] == [
-        short_id(keeper.identity().verify_key)
-    ]
-    # nothing had to be trained or waited for: a hello came, the news were asked for, and came
-    assert not [e for e in before if isinstance(e, Sent) and e.message == "news"]
-    assert [e.message for e in before if isinstance(e, Sent)].count("pull") >= 1
 
 
 @pytest.mark.anyio

@@ -92,10 +92,12 @@ def acl(network_id: bytes, *, bridged: bool = False) -> str:
         "# A member publishes as itself alone. %u is its user name, its verify key.",
         f"pattern write {root}/here/%u",
         f"pattern write {root}/feed/%u",
+        f"pattern write {root}/head/%u",
         f"pattern write {root}/to/+/%u",
         f"pattern read {root}/to/%u/+",
         f"pattern read {root}/here/+",
         f"pattern read {root}/feed/+",
+        f"pattern read {root}/head/+",
     ]
     if bridged:
         lines += [f"user {BRIDGE_USER}", f"topic readwrite {root}/#"]

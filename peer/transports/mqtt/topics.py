@@ -3,6 +3,7 @@
     tidings/NETWORK/here/PEER           retained while PEER is connected; its last will empties it
     tidings/NETWORK/to/RECEIVER/SENDER  the link channel: handshake, chunks, acknowledgements
     tidings/NETWORK/feed/AUTHOR         broadcasts: one publish reaches all followers
+    tidings/NETWORK/head/AUTHOR         retained: what the author broadcast last (mqtt/head.py)
 
 NETWORK is the network id and a peer its verify key, both in hexadecimal, so that a broker's ACL
 can hold each member to its own name (mqtt/broker_config.py).
@@ -17,10 +18,10 @@ from ....crypto.identity import KEY_BYTES
 
 ROOT = "tidings"
 _PATTERN = re.compile(
-    r"(?P<kind>here|feed)/(?P<author>[0-9a-f]{64})"
+    r"(?P<kind>here|feed|head)/(?P<author>[0-9a-f]{64})"
     r"|to/(?P<receiver>[0-9a-f]{64})/(?P<sender>[0-9a-f]{64})"
 )
-Kind = Literal["here", "to", "feed"]
+Kind = Literal["here", "to", "feed", "head"]
 
 
 class Place(NamedTuple):
@@ -47,6 +48,10 @@ class Topics:
         """Where ``author`` broadcasts."""
         return f"{self._prefix}feed/{author.hex()}"
 
+    def head(self, author: bytes) -> str:
+        """Where ``author`` says what it broadcast last."""
+        return f"{self._prefix}head/{author.hex()}"
+
     def to(self, peer: bytes) -> str:
         """Where this peer speaks to ``peer``."""
         return f"{self._prefix}to/{peer.hex()}/{self._own_key.hex()}"
@@ -56,9 +61,9 @@ class Topics:
         """The filter of all that is said to this peer."""
         return f"{self._prefix}to/{self._own_key.hex()}/+"
 
-    def of(self, author: bytes) -> tuple[str, str]:
+    def of(self, author: bytes) -> tuple[str, str, str]:
         """The topics that a follower of ``author`` subscribes to."""
-        return self.here(author), self.feed(author)
+        return self.here(author), self.feed(author), self.head(author)
 
     def parse(self, topic: str) -> Place | None:
         """What ``topic`` says; None when it is not for this peer or not of this network."""
@@ -71,5 +76,9 @@ class Topics:
             if match["receiver"] != self._own_key.hex():
                 return None
             return Place("to", bytes.fromhex(match["sender"]))
-        kind: Kind = "here" if match["kind"] == "here" else "feed"
+        kind: Kind = "here" if match["kind"] == "here" else _feed_or_head(match["kind"])
         return Place(kind, bytes.fromhex(match["author"]))
+
+
+def _feed_or_head(kind: str) -> Literal["feed", "head"]:
+    return "feed" if kind == "feed" else "head"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -26,6 +27,7 @@ from .broadcast import Broadcaster
 from .dialling import Dialling
 from .feed import Feed
 from .handshake import Channel, kind_of
+from .head import Head
 from .limits import MqttLimits
 from .link import Link
 from .packets import INSTANCE_BYTES, VERSION, Kind
@@ -66,6 +68,7 @@ class MqttTransport:
         self._links: dict[bytes, Link] = {}
         self._sought: frozenset[bytes] = frozenset()
         self._feeds: dict[bytes, Feed] = {}
+        self._heads: dict[bytes, Head] = {}
         self._tasks: TaskGroup | None = None
         self._deliver: Deliver
         self._session = MqttSession(
@@ -84,7 +87,8 @@ class MqttTransport:
             identity, network_id, self._limits, post=self.post, warn=self._warnings, entropy=entropy
         )
         self._broadcaster = Broadcaster(
-            self._topics.feed(self._own_key),
+            identity,
+            network_id,
             self._session.out,
             self._limits,
             entropy(INSTANCE_BYTES),
@@ -95,6 +99,11 @@ class MqttTransport:
     def backend(self) -> Backend:
         """aiomqtt runs on asyncio alone."""
         return "asyncio"
+
+    @property
+    def heads(self) -> Mapping[bytes, Head]:
+        """What each followed peer broadcast last, as far as the broker retains it: a hint."""
+        return MappingProxyType(self._heads)
 
     async def run(
         self,
@@ -141,7 +150,8 @@ class MqttTransport:
     async def broadcast(self, peers: Sequence[bytes], frame: bytes) -> None:
         """Hand one frame over for all of ``peers`` that there is a link to, with one publish.
 
-        On each link it keeps its place among the frames that are sent there. Waits while
+        On each link it keeps its place among the frames that are sent there, and the head that
+        the broker retains names it even when nobody is linked. Waits while
         broadcasts before it have not reached the broker; a link that has not taken too many of
         them is cut, so that it holds up no other. Raises ``TransportError`` when the frame is
         empty or over the limit.
@@ -185,6 +195,7 @@ class MqttTransport:
         """Subscribe to the topics of those who are sought or linked, and to one's own."""
         followed = self._sought | self._links.keys()
         self._feeds = {peer: self._feeds.get(peer) or Feed(self._limits) for peer in followed}
+        self._heads = {peer: head for peer, head in self._heads.items() if peer in followed}
         filters = [topic for peer in followed for topic in self._topics.of(peer)]
         self._session.follow([self._topics.mine, *filters])
 
@@ -256,6 +267,8 @@ class MqttTransport:
                     self._feeds[peer].add(payload, anyio.current_time())
                     if peer in self._links:
                         self._links[peer].poke()
+                case "head" if peer in self._feeds and payload:
+                    self._heads[peer] = Head.read(payload, peer, self._network_id)
         except RemoteError as error:
             logger.debug("a message on %s was refused: %s", topic, error)
 
