@@ -19,7 +19,7 @@ import numpy as np
 
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
-from . import integers, links
+from . import integers, links, noticing
 from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
@@ -135,6 +135,7 @@ def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
     yield Keep(checkpoint=state.checkpoint())
     yield Record(event=published)  # not before: after a crash the number would be given again
     yield from _spread(state)
+    yield from noticing.leave(state)
     yield from _wait(state, now)
 
 

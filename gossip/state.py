@@ -152,6 +152,7 @@ class State:
         self.known: dict[bytes, int] = {}  # link -> up to where it holds our feed
         self.told: dict[bytes, int] = {}  # link -> how long it said that its own feed is
         self.pulled: dict[bytes, float] = {}  # feed -> when it was last asked for
+        self.foretold: dict[bytes, int] = {}  # feed -> how long its author's notice says it is
         self.heard: dict[bytes, float] = {}  # link -> when a hello of its was last taken up
         self.answered: dict[tuple[bytes, bytes], tuple[int, float]] = {}  # head, when
         self.claims: dict[bytes, int] = {}  # who says that our feed goes on -> times asked for it

@@ -51,7 +51,15 @@ class Frame:
     data: bytes | bytearray = field(repr=False)
 
 
-Delivery = LinkUp | LinkDown | Frame
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What this peer left to be found (``Retaining``); as untrusted as a frame, and of any age."""
+
+    peer: bytes
+    notice: bytes = field(repr=False)
+
+
+Delivery = LinkUp | LinkDown | Frame | Left
 Deliver = Callable[[Delivery], Awaitable[None]]
 Accept = Callable[[bytes], bool]
 """Is this verify key a member? Asked for every connection before anything else is done."""
@@ -115,4 +123,16 @@ class Broadcasting(Transport, Protocol):
         frames that are sent there; a link that lags is cut and holds up no other. Raises
         ``TransportError`` when the frame is empty or over the limit.
         """
+        ...
+
+
+@runtime_checkable
+class Retaining(Transport, Protocol):
+    """A transport that keeps a notice of each peer where others find it, linked or not.
+
+    It delivers ``Left`` for a peer that is sought: what that peer left last, at any time.
+    """
+
+    def leave(self, notice: bytes) -> None:
+        """Keep this notice in place of the one before; one over the limit is not kept."""
         ...
