@@ -60,6 +60,10 @@ Behaviour = Literal[
     "stranger",
     "wrong-network",
     "sign-flip",
+    "noise",
+    "free-rider",
+    "sleeper",
+    "label-flip",
 ]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
