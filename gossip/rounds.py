@@ -179,7 +179,7 @@ def _publish(state: State, release: FloatVector) -> Published:
         ),
     )
     own.append(entry, copy, payload)
-    state.base = base_of(rules.mixing, from_grid(copy, rules.grid_bits), step.z.reshape(-1))
+    state.base = base_of(rules.mixing, from_grid(step.copy, rules.grid_bits), step.z)
     state.gamma = gamma_of(rules.mixing, step.captured)
     return Published(
         round=state.round,
@@ -277,7 +277,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     weights = drop_missing(_weights(state, versions), versions)
     nodes = sorted(weights)
     shape = (state.algorithm.vectors, state.model.size)
-    base = state.base.reshape(shape)
+    base = state.base
     mixed = base
     aligned: dict[str, float] = {}
     if nodes:

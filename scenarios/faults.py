@@ -60,6 +60,10 @@ Behaviour = Literal[
     "stranger",
     "wrong-network",
     "sign-flip",
+    "noise",
+    "free-rider",
+    "sleeper",
+    "label-flip",
 ]
 SILENCE_S = 0.5  # how long a cut goes unnoticed where no real heartbeat tells
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
