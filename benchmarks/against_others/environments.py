@@ -29,6 +29,11 @@ class Contender:
 CONTENDERS = (
     Contender(name="plain_torch", label="plain PyTorch loop", script=("plain_torch.py",)),
     Contender(name="tidings_array", label="Tidings, array", script=("tidings_engine.py", "array")),
+    Contender(
+        name="tidings_all-reduce",
+        label="Tidings, array, all-reduce",
+        script=("tidings_engine.py", "array", "all-reduce"),
+    ),
     Contender(name="tidings_sim", label="Tidings, sim", script=("tidings_engine.py", "sim")),
     Contender(
         name="tidings_live",
