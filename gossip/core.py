@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..crypto.identity import short_id
-from . import acquaintance, links, rounds, trust
+from . import acquaintance, links, noticing, rounds, trust
 from .effects import (
     Effect,
     Evaluate,
@@ -23,6 +23,7 @@ from .effects import (
     Listening,
     NeighbourDown,
     NeighbourUp,
+    Noticed,
     Received,
     Record,
     SetTimer,
@@ -68,6 +69,9 @@ def unfold(state: State, event: Input, now: float) -> Iterator[Effect]:
             yield from _timer(state, event.timer, now)
         case Listening():
             yield from acquaintance.announce(state, event.addresses, now)
+            yield from noticing.leave(state)
+        case Noticed():
+            yield from noticing.found(state, event.author, event.frame, now)
         case Told():
             yield from _told(state, event)
 

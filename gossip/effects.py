@@ -97,6 +97,14 @@ class Told:
     bulletin: Bulletin
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """A notice was found that `author` is said to have left."""
+
+    author: bytes
+    frame: Frame
+
+
 Input = (
     Started
     | Trained
@@ -107,6 +115,7 @@ Input = (
     | TimerFired
     | Listening
     | Told
+    | Noticed
 )
 
 # -- effects -----------------------------------------------------------------------------------
@@ -172,6 +181,16 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """Leave this notice, in place of the one before, where others find it while we are away.
+
+    A driver that has no such place does nothing.
+    """
+
+    notice: Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Disconnect:
     """Cut the link to `link`."""
 
@@ -189,4 +208,4 @@ class Seek:
     peers: Mapping[bytes, tuple[str, ...]]
 
 
-Effect = Train | Evaluate | Send | Broadcast | SetTimer | Record | Keep | Disconnect | Seek
+Effect = Train | Evaluate | Send | Broadcast | SetTimer | Record | Keep | Disconnect | Seek | Leave

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from ..crypto.errors import RemoteError, UnknownKey
 from ..crypto.identity import short_id
 from ..crypto.membership import Bulletin, Certificate
-from . import acquaintance, wire
+from . import acquaintance, noticing, wire
 from .effects import Effect, Frame, Keep, Record, SetTimer
 from .events import LinkDown, LinkUp, Refused, RolledBack
 from .events import Received as ReceivedEvent
@@ -78,6 +78,7 @@ def neighbour_up(state: State, link: bytes, now: float) -> Iterator[Effect]:
     state.up.add(link)
     yield Record(event=LinkUp(neighbour=short_id(link)))
     yield from _greet(state, link, now)
+    yield from noticing.ask(state, link, now)
 
 
 def greet_again(state: State, now: float) -> Iterator[Effect]:
@@ -214,6 +215,7 @@ def _hello(state: State, link: bytes, hello: Hello, now: float) -> Iterator[Effe
     if now - state.heard.get(link, -math.inf) >= patience_s(state):
         state.heard[link] = now  # one that greets without end costs its neighbours nothing
         yield from _bring_up_to_date(state, link, hello)
+    noticing.compare(state, hello)
     # its own feed the neighbour brings unasked, as we do ours
     others = [head for head in hello.heads if head.author != link]
     yield from _compare(state, link, others, now)

@@ -93,15 +93,32 @@ def _unlike(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> Fl
     return pull
 
 
+def form_of(form: Form, vector: int) -> Form:
+    """The form that one of the vectors of a release is mixed by, 0 being the model.
+
+    What gradient tracking sums up beside the model must add up to the same over all peers, so
+    nothing of it may be dropped: it is always mixed with feedback.
+    """
+    return form if vector == 0 else "feedback"
+
+
 def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:
-    """What the neighbours' pull is added to: the own public copy or the private release z."""
-    return own_copy if form == "restart" else z
+    """What the neighbours' pull is added to, each vector by its form, (..., V, P): its public copy
+    or what was to be published, z.
+    """
+    if form == "restart" and z.shape[-2] == 1:
+        return own_copy
+    forms = (form_of(form, vector) for vector in range(z.shape[-2]))
+    restarts = np.array([each == "restart" for each in forms])[:, None]
+    return np.where(restarts, own_copy, z) if restarts.any() else z
 
 
 def gamma_of(form: Form, captured: ArrayLike) -> NDArray[np.float64]:
-    """The step size (...) that is stable with the form, from the captured shares (...)."""
+    """The step sizes (..., V) that are stable with the forms, from the captured shares (..., V)."""
     share = np.asarray(captured, dtype=np.float64)
-    return np.ones_like(share) if form == "restart" else share
+    forms = (form_of(form, vector) for vector in range(share.shape[-1]))
+    restarts = np.array([each == "restart" for each in forms])
+    return np.where(restarts, 1.0, share)
 
 
 def consensus_distance(x: NDArray[np.floating]) -> NDArray[np.float64]:

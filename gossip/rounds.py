@@ -19,7 +19,7 @@ import numpy as np
 
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
-from . import integers, links
+from . import integers, links, noticing
 from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
@@ -135,6 +135,7 @@ def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
     yield Keep(checkpoint=state.checkpoint())
     yield Record(event=published)  # not before: after a crash the number would be given again
     yield from _spread(state)
+    yield from noticing.leave(state)
     yield from _wait(state, now)
 
 
@@ -178,7 +179,7 @@ def _publish(state: State, release: FloatVector) -> Published:
         ),
     )
     own.append(entry, copy, payload)
-    state.base = base_of(rules.mixing, from_grid(copy, rules.grid_bits), step.z.reshape(-1))
+    state.base = base_of(rules.mixing, from_grid(step.copy, rules.grid_bits), step.z)
     state.gamma = gamma_of(rules.mixing, step.captured)
     return Published(
         round=state.round,
@@ -276,7 +277,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     weights = drop_missing(_weights(state, versions), versions)
     nodes = sorted(weights)
     shape = (state.algorithm.vectors, state.model.size)
-    base = state.base.reshape(shape)
+    base = state.base
     mixed = base
     aligned: dict[str, float] = {}
     if nodes:

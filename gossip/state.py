@@ -74,7 +74,7 @@ class Checkpoint:
     """What a peer needs to carry on after a crash.
 
     With V vectors in a release and M in the memory of the gossip rule, ``model`` has shape (P,),
-    ``base`` (V P,), ``memory`` (M, P), ``gamma`` (V,).
+    ``base`` (V, P), ``memory`` (M, P), ``gamma`` (V,).
     ``feeds`` holds only those that changed since the checkpoint before; a store keeps the newest
     record of each author. In the phase WAITING the own entry of ``round`` is among them, so an
     entry is stored before it is sent and no sequence number is ever used twice.
@@ -138,7 +138,8 @@ class State:
         self.returning = False  # no training since gathering
         self.round = 1
         self.model = initial  # x_i at the start of the round
-        self.base = from_grid(self.genesis, me.rules.grid_bits)  # b_i of the round, (V P,)
+        # b_i of the round, (V, P)
+        self.base = from_grid(self.genesis, me.rules.grid_bits).reshape(-1, initial.size)
         self.memory = np.zeros((self.algorithm.slots, initial.size), dtype=np.float32)  # (M, P)
         self.gamma = np.ones(self.algorithm.vectors)
         self.trained = False  # whether this round's release came from training
@@ -152,6 +153,7 @@ class State:
         self.known: dict[bytes, int] = {}  # link -> up to where it holds our feed
         self.told: dict[bytes, int] = {}  # link -> how long it said that its own feed is
         self.pulled: dict[bytes, float] = {}  # feed -> when it was last asked for
+        self.foretold: dict[bytes, int] = {}  # feed -> how long its author's notice says it is
         self.heard: dict[bytes, float] = {}  # link -> when a hello of its was last taken up
         self.answered: dict[tuple[bytes, bytes], tuple[int, float]] = {}  # head, when
         self.claims: dict[bytes, int] = {}  # who says that our feed goes on -> times asked for it

@@ -29,6 +29,7 @@ from ..crypto.errors import (
 from ..crypto.identity import Identity, verify
 from ..crypto.membership import Certificate, GroupKey
 from ..crypto.sealing import sealed_size
+from . import notice as notices
 from .door import PUBLIC_EPOCH, Door
 from .messages import (
     CONTROL_DOMAIN,
@@ -45,6 +46,7 @@ from .messages import (
     parse_body,
     parse_header,
 )
+from .notice import Notice
 from .proof import verify_proof
 
 PUBLIC_KINDS = frozenset({"hello", "bulletin"})  # what an outsider may read
@@ -99,6 +101,53 @@ def encode_control(
         key=key,
         nonce=entropy(NONCE_BYTES),
     )
+
+
+def encode_notice(
+    notice: Notice, *, identity: Identity, key: GroupKey, entropy: Entropy
+) -> bytearray:
+    """The frame of a notice, signed by its author; it tells whoever keeps it nothing."""
+    body = notice.pack_body()
+    header = notices.pack_header(notice.entry.header.network_id, digest("notice-body", body))
+    return seal_frame(
+        header=header,
+        signature=identity.sign(notices.DOMAIN, header),
+        base=0,
+        body=body,
+        key=key,
+        nonce=entropy(NONCE_BYTES),
+    )
+
+
+def decode_notice(frame: bytes | bytearray, door: Door, author: bytes) -> Notice:
+    """The notice that `author` is said to have left.
+
+    Raises a RemoteError for every frame that is none, and nothing else; changes nothing. A notice
+    has no counter: the same one is found again and again, and its entry says how old it is.
+    """
+    envelope = split_frame(frame, door.max_frame_bytes)
+    network_id, body_digest = notices.parse_header(envelope.header)
+    verify(author, notices.DOMAIN, envelope.header, envelope.signature)
+    if network_id != door.network_id:
+        raise WrongNetwork(f"it is meant for network {network_id.hex()}")
+    door.roster.require_unrevoked(author)
+    door.require_unconvicted(author)
+    if envelope.base:
+        raise Malformed("a notice has no road")
+    _check_length(envelope, notices.MAX_BODY_BYTES, "notice")
+    body = bytes(open_body(envelope, _group_key(envelope, door, "notice")))
+    if digest("notice-body", body) != body_digest:
+        raise Tampered("the body has not the digest that its author signed")
+    notice = Notice.parse_body(body)
+    header = notice.entry.header
+    notice.certificate.verify(door.roster.root_key, door.network_id)
+    if not notice.certificate.verify_key == header.author == author:
+        raise NotAMember("it is about somebody else's feed")
+    if header.network_id != door.network_id:
+        raise WrongNetwork(f"its entry is of network {header.network_id.hex()}")
+    if header.round > door.max_round:
+        raise Malformed(f"round {header.round} of {door.max_round}")
+    return notice
 
 
 def decode(frame: bytes | bytearray, door: Door, link: bytes | None = None) -> News | Letter:

@@ -1,14 +1,17 @@
 """Whether a peer's folder and its machine are fit to run it: `tidings peer doctor`.
 
 Nothing is changed but a small file that is written, synced and removed, and nothing is sent but
-connects to the addresses in the configuration. What concerns the machine alone is in
-doctor_machine.py.
+connects to the addresses in the configuration, and two messages to the broker that nobody acts
+upon. What concerns the machine alone is in doctor_machine.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
+
+import anyio
 
 from ..crypto.errors import StorageError, TidingsError
 from ..crypto.ledger import Ledger
@@ -183,10 +186,7 @@ def _budget(folder: PeerFolder) -> Check:
 
 
 def _broker(folder: PeerFolder, config: BrokerConfig, wait_s: float) -> Check:
-    """The broker's files can be read, and something answers at its address.
-
-    Whether it takes this peer's name and password shows only when the peer runs.
-    """
+    """The broker's files can be read, it takes this peer's name and password, and delivers."""
     try:
         settings = config.settings(folder.path)
         settings.tls_context()
@@ -198,7 +198,21 @@ def _broker(folder: PeerFolder, config: BrokerConfig, wait_s: float) -> Check:
     if found.outcome != "ok":
         fix = "is the broker running, and does a firewall let the port through?"
         return warning("broker", found.found, fix)
-    return found
+    admission = _try(folder.admission)
+    if admission is None:
+        untried = "name and password are tried once this peer is admitted"
+        return ok("broker", f"{found.found}; {untried}")
+    from .transports.mqtt.probe import probe
+
+    certificate = admission.certificate
+    try:
+        anyio.run(
+            partial(probe, settings, certificate.network_id, certificate.verify_key, wait_s),
+            backend="asyncio",
+        )
+    except TidingsError as error:
+        return _said("broker", error)
+    return ok("broker", f"{found.found}, knows this peer's name and password, and delivers")
 
 
 def worst(checks: list[Check]) -> str:

@@ -30,11 +30,10 @@ from ..gossip.events import (
     Skipped,
 )
 from .clock import wall_time
+from .metrics_text import Family, metrics_lines
 from .status import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-Labels = Mapping[str, str]
-Family = tuple[str, str, str, list[tuple[Labels, float | None]]]  # name, type, words, values
 
 
 class Metrics:
@@ -91,14 +90,7 @@ class Metrics:
 
     def text(self) -> str:
         """All metrics, in Prometheus' format."""
-        lines: list[str] = []
-        for name, kind, words, values in self._families():
-            known = [(labels, value) for labels, value in values if value is not None]
-            if known:
-                lines += [f"# HELP tidings_{name} {words}", f"# TYPE tidings_{name} {kind}"]
-                lines += [
-                    f"tidings_{name}{_labels(labels)} {_number(value)}" for labels, value in known
-                ]
+        lines = [*metrics_lines(self._families())]
         memory = _resident_bytes()
         if memory is not None:
             lines += [
@@ -214,20 +206,6 @@ def _gauge(name: str, words: str, value: float | None) -> Family:
 
 def _counter(name: str, words: str, label: str, counts: Mapping[str, int]) -> Family:
     return name, "counter", words, [({label: key}, counts[key]) for key in sorted(counts)]
-
-
-def _labels(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items()) + "}"
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _resident_bytes() -> int | None:

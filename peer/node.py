@@ -35,7 +35,7 @@ from .store import Store
 from .training import Trainer
 from .transports import base
 from .transports.addresses import announceable, merged
-from .transports.base import Transport
+from .transports.base import Retaining, Transport
 
 INBOX_LENGTH = 256
 SMALL_MODEL = 2**17  # parameters; the core takes about 2 ms for a delta
@@ -200,6 +200,8 @@ class Node:
                 await inbox.send(fx.NeighbourDown(link=peer, why=why))
             case base.Frame(peer=peer, data=data):
                 await inbox.send(fx.Received(link=peer, frame=data))
+            case base.Left(peer=peer, notice=notice):
+                await inbox.send(fx.Noticed(author=peer, frame=notice))
 
     async def _work(
         self,
@@ -259,8 +261,17 @@ class Node:
                     await run_sync(self._store.keep, effect.checkpoint, limiter=self._core)
                 case fx.Train() | fx.Evaluate():
                     await jobs.send(effect)
-                case fx.Seek():
-                    self._wanted = effect.peers
-                    self.transport.seek(merged(self._peers, self._wanted))
-                case fx.Disconnect():
-                    await self.transport.disconnect(effect.link, effect.why)
+                case fx.Seek() | fx.Leave() | fx.Disconnect():
+                    await self._connect(effect)
+
+    async def _connect(self, effect: fx.Seek | fx.Leave | fx.Disconnect) -> None:
+        """What concerns whom this peer is linked with, or who may find it."""
+        match effect:
+            case fx.Seek():
+                self._wanted = effect.peers
+                self.transport.seek(merged(self._peers, self._wanted))
+            case fx.Leave():
+                if isinstance(self.transport, Retaining):
+                    self.transport.leave(bytes(effect.notice))
+            case fx.Disconnect():
+                await self.transport.disconnect(effect.link, effect.why)

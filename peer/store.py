@@ -156,7 +156,7 @@ class Store:
             trained=bool(trained),
             rolled_back=bool(rolled_back),
             model=np.frombuffer(model, dtype=np.float32),
-            base=np.frombuffer(base, dtype=np.float32),
+            base=np.frombuffer(base, dtype=np.float32).reshape(-1, parameters),
             memory=np.frombuffer(memory, dtype=np.float32).reshape(-1, parameters),
             proofs=_blobs(proofs),
             certificates=_blobs(certificates),

@@ -14,9 +14,8 @@ from statistics import median
 
 import numpy as np
 
-from .tally import Tally
+from .tally import MAX_MARKED, Tally
 
-MAX_PEERS = 600  # above, the clocks of a log are those of one machine
 REWEIGHTED = 12
 LONGEST_S = 1e9
 
@@ -43,7 +42,7 @@ def clocks_of(tally: Tally) -> Clocks:
     """What the tally's marked frames tell of clocks and delays."""
     journeys = _journeys(tally)
     names = sorted({name for ends in journeys for name in ends})
-    if not names or len(names) > MAX_PEERS:
+    if not names or len(names) > MAX_MARKED:
         return Clocks(offsets_s={}, delays_s={}, error_s=0.0)
     offsets, error_s = _offsets(names, {ends: min(times) for ends, times in journeys.items()})
     delays = {(a, b): median(times) - offsets[b] + offsets[a] for (a, b), times in journeys.items()}

@@ -47,14 +47,12 @@ class Comparison:
 
 def compare(folders: Mapping[str, Path]) -> Comparison:
     """Compare the runs in these folders. Raises ConfigError and StorageError as ``summarise``."""
-    return side_by_side({name: summarise(folder) for name, folder in folders.items()}, folders)
-
-
-def side_by_side(summaries: Mapping[str, RunSummary], folders: Mapping[str, Path]) -> Comparison:
-    """The comparison of runs that are summed up already."""
     scenarios = {name: settings_of(folder) for name, folder in folders.items()}
     told = {name: settings for name, settings in scenarios.items() if settings is not None}
-    return Comparison(summaries=dict(summaries), differences=differences(told))
+    return Comparison(
+        summaries={name: summarise(folder) for name, folder in folders.items()},
+        differences=differences(told),
+    )
 
 
 def named_runs(folders: Iterable[Path]) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from .clock_skew import Clocks, clocks_of
 from .diagnosis import Finding, diagnose
 from .line_files import Batch
 from .missing import Missing, what_is_missing
-from .run_log import LogLine, RunLog
+from .run_log import RunLog
 from .summary import summary_of
 from .summary_values import RunSummary, finite
 from .tally import Tally
@@ -58,16 +58,6 @@ class Selection:
             for batch in log.batches()
         )
 
-    def lines(self, log: RunLog) -> Iterator[LogLine]:
-        """The lines that are looked at, in the order of their times."""
-        begin = log.begin_s
-        return (
-            line
-            for line in log
-            if not isinstance(line.event, dict)
-            and self.takes(line.peer, line.event.kind, line.time - begin)
-        )
-
 
 @dataclass(kw_only=True)
 class Inspection:
@@ -107,6 +97,7 @@ def inspect_log(log: RunLog, selection: Selection = EVERYTHING) -> Inspection:
     tally = Tally()
     for batch in selection.batches(log):
         tally.add_records(batch)
+    tally.settle()
     return Inspection(
         log=log,
         selection=selection,

@@ -6,7 +6,8 @@ that a real attacker could carry out with the keys it has.
 
     equivocate     signs two different entries with one number, one for every second of those who
                    hear it, and compares no heads with these
-    sign-flip      publishes the opposite of what it learnt, properly signed (not refused: the
+    sign-flip, noise, free-rider, sleeper, label-flip
+                   properly signed lies about what it learnt (scenarios/attacks.py; not refused: the
                    protocol cannot tell a lie about data; robust mixing rules are for that)
     garbage        random bytes              flip-bits      one bit of the sealed payload differs
     replay         each frame twice          truncate       frames end in their header
@@ -14,7 +15,7 @@ that a real attacker could carry out with the keys it has.
     forge          signs in another's name   stranger       signs with a key of no member
     wrong-network  names another network
 
-The behaviours below the first two come beside the true frames, not instead of them: what a liar
+The behaviours below these come beside the true frames, not instead of them: what a liar
 says in vain must not disturb what it says truly.
 """
 
@@ -43,6 +44,7 @@ from ..gossip.proof import verify_proof
 from ..gossip.state import State
 from ..gossip.wire import encode_news
 from ..peer.training import Trainer
+from .attacks import OWN, alone
 from .faults import Liar
 from .world import World, seeded_entropy
 
@@ -63,10 +65,18 @@ class Lying:
 
     def trained(self, trainer: Trainer, job: fx.Train, answer: fx.Trained) -> fx.Trained:
         """What the liar says that it learnt."""
-        if self._liar.behaviour != "sign-flip" or job.round < self._liar.from_round:
+        behaviour = self._liar.behaviour
+        if behaviour not in OWN or job.round < self._liar.from_round:
             return answer
-        opposite = 2 * job.model - answer.release.z
-        return replace(answer, release=trainer.gate.pass_on(job.round, opposite))
+        lie = alone(
+            behaviour,
+            job.model,
+            answer.release.z,
+            np.random.default_rng([self._world.seed, self._liar.node, job.round]),
+            round=job.round,
+            rounds=self._world.scenario.rules.rounds,
+        )
+        return replace(answer, release=trainer.gate.pass_on(job.round, lie))
 
     def twist(self, state: State, effects: list[fx.Effect]) -> list[fx.Effect]:
         """The effects with what is sent falsified."""
@@ -118,11 +128,11 @@ class Lying:
     def _frames(self, state: State, link: bytes, frame: fx.Frame) -> Iterator[fx.Frame]:
         """What becomes of the liar's own news on its way to `link`."""
         match self._liar.behaviour:
-            case "sign-flip":
-                yield frame
             case "equivocate":
                 lies = self._deceives(state, link)
                 yield self._seal(self._false_entry(state, self._news(frame))) if lies else frame
+            case lie if lie in OWN:
+                yield frame
             case "garbage":
                 yield frame
                 yield self._entropy(len(frame))

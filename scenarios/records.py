@@ -23,7 +23,7 @@ from ..gossip.events import Event
 from .log_line import LARGEST, LogLine
 from .run_events import ALL_KINDS
 
-NEWLINE = ord("\n")
+NEWLINE, OPENING, CLOSING = b"\n{}"
 
 Record = Any  # a typed event's fields, time: float, peer: str, kind: str; see `record_types`
 
@@ -88,8 +88,22 @@ def decode_chunk(chunk: bytes) -> Sequence[Record] | None:
         records = decode(chunk)
     except (ValueError, RecursionError):
         return None
-    # two objects on one line, or one on two, are no lines of a log
-    return records if len(records) == lines_in(chunk) else None
+    return records if _is_object_a_line(chunk, len(records)) else None
+
+
+def _is_object_a_line(chunk: bytes, objects: int) -> bool:
+    """Whether so many objects, which a decoder found, stand on a line each, and on one alone.
+
+    Within an object no "}" is followed by a line feed and "{" (a string holds no line feed).
+    """
+    data = np.frombuffer(chunk, np.uint8)
+    ends = np.flatnonzero(data == NEWLINE)
+    between = ends[:-1]
+    return (
+        len(ends) == objects
+        and bool((data[between - 1] == CLOSING).all())
+        and bool((data[between + 1] == OPENING).all())
+    )
 
 
 def lines_in(chunk: bytes) -> int:

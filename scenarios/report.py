@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ..crypto.files import write_atomic
 from .comparison import named_runs
+from .inspection import inspect_log
 from .page.document import page
+from .page.film import MAX_PEERS
 from .page.run_story import Reel, run_json
-from .run_log import LogLine, RunLog, RunStarted, arms
-from .summary import summary_of
-from .tally import Tally
+from .run_log import RunLog, arms
 
 REPORT_NAME = "report.html"
 
@@ -40,14 +40,11 @@ def _write(folders: Mapping[str, Path], title: str, out: Path) -> Path:
 
 
 def _told(name: str, folder: Path) -> dict[str, object]:
-    """One run, its log read once."""
-    log, tally, reel, scenario = RunLog(folder), Tally(), Reel(), ""
-    for line in log:
-        tally.add(line)
-        reel.add(line)
-        scenario = _scenario(line) or scenario
-    return run_json(name, summary_of(tally, log), reel, scenario)
-
-
-def _scenario(line: LogLine) -> str:
-    return line.event.scenario if isinstance(line.event, RunStarted) else ""
+    """One run: its log is read for the summary, then, if that can be drawn, for the film."""
+    log, reel = RunLog(folder), Reel()
+    found = inspect_log(log)
+    if found.summary.peers <= MAX_PEERS:
+        for line in log:
+            reel.add(line)
+    scenario = found.tally.run.scenario if found.tally.run else ""
+    return run_json(name, found.summary, found.findings, reel, scenario)

@@ -70,7 +70,7 @@ class RunLog:
 
     def __iter__(self) -> Iterator[LogLine]:
         self._begin()
-        logs = [self._lines(log) for log in self._logs()]
+        logs = [self._lines(log) for log in self._logs(_Notes(self))]
         return heapq.merge(*logs, key=lambda line: line.time)
 
     def batches(self) -> Iterator[Batch]:
@@ -79,12 +79,14 @@ class RunLog:
         Several times faster than iterating; the order is that of time within each log alone.
         """
         self._begin()
-        return chain.from_iterable(self._logs())
+        return chain.from_iterable(self._logs(_Notes(self)))
 
     @cached_property
     def begin_s(self) -> float:
         """The time of the earliest first event of a log; 0 where there is none."""
-        firsts = [next((batch[0].time for batch in log if batch), None) for log in self._logs()]
+        firsts = [
+            next((batch[0].time for batch in log if batch), None) for log in self._logs(Notes())
+        ]
         return min((time for time in firsts if time is not None), default=0.0)
 
     def _begin(self) -> None:
@@ -92,9 +94,8 @@ class RunLog:
         self.bad_lines = []
         self.torn = [self.name(draft) for each in self.folders for draft in drafts(each)]
 
-    def _logs(self) -> list[Iterator[Batch]]:
+    def _logs(self, notes: Notes) -> list[Iterator[Batch]]:
         """Each log, or table, from its oldest part to its newest."""
-        notes = _Notes(self)
         logs: list[Iterator[Batch]] = [
             chain.from_iterable(read_records(part, notes) for part in tuple(parts))
             for _, parts in groupby(self.files, key=lambda file: file.parent)

@@ -33,6 +33,7 @@ def summarise(folder: Path) -> RunSummary:
     tally = Tally()
     for batch in log.batches():
         tally.add_records(batch)
+    tally.settle()
     return summary_of(tally, log)
 
 
@@ -146,6 +147,7 @@ def _peer(name: str, peer: PeerTally) -> PeerRow:
         mechanism=released.mechanism if released else "",
         noise_multiplier=released.noise_multiplier if released else None,
         sampling_rate=released.sampling_rate if released else None,
+        ledger=released.ledger if released else "",
         releases=peer.releases,
         budget_spent_round=peer.budget_spent_round,
         bytes_sent=sum(road.bytes for road in peer.to.values()),

@@ -46,6 +46,7 @@ class PeerRow:
     noise_multiplier: float | None
     sampling_rate: float | None
     releases: int
+    ledger: str  # hash (hex) of the last row of its privacy ledger
     budget_spent_round: int | None
     bytes_sent: int
     messages_sent: int

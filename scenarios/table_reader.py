@@ -8,7 +8,9 @@ ValueError that says why.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ..crypto.files import storage_error
 from ..gossip.events import Event
 from .event_tables import DRAFT, FOLDER
 from .line_files import Batch, Notes
-from .records import record_types
+from .records import Record, record_types
 from .run_events import ALL_KINDS
 from .table_schema import arrow, schema_of
 
@@ -57,7 +59,7 @@ def read_table(file: Path, notes: Notes) -> Iterator[Batch]:
         return
     try:
         for batch in _batches(file, kind, notes):
-            yield _records(batch, kind)
+            yield TableRows(batch, kind)
     except ValueError as error:
         notes.refuse(file, 0, str(error))
 
@@ -98,20 +100,54 @@ def _sound(batch: Any, file: Path, row: int, notes: Notes) -> Any:
     return batch if every.all() else batch.filter(arrow().array(every))
 
 
-def _records(batch: Any, kind: type[Event]) -> Batch:
-    make = record_types()[kind.kind]
-    ordered = batch.take(arrow().compute.sort_indices(batch.column("time")))
-    return list(map(make, *(_values(ordered.column(name)) for name in ordered.schema.names)))
+class TableRows(Sequence[Record]):
+    """Rows of one kind, ordered by time; as columns, and as records when these are asked for."""
+
+    def __init__(self, batch: Any, kind: type[Event]) -> None:
+        self.kind = kind.kind
+        self._batch = batch
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._records[index]
+
+    def column(self, name: str) -> Any:
+        """A column as a pyarrow array, in the order of the file."""
+        return self._batch.column(name)
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        make = record_types()[self.kind]
+        rows = self._batch.take(arrow().compute.sort_indices(self._batch.column("time")))
+        return list(map(make, *(_values(rows.column(name)) for name in rows.schema.names)))
 
 
 def _values(column: Any) -> list[Any]:
-    values: list[Any] = column.to_pylist()
+    """The values of a column, as an event has them; texts that are equal are one object."""
     types = arrow().types
     if types.is_map(column.type):
-        return [dict(pairs) for pairs in values]
+        keys, items = _values(column.keys), column.items.to_pylist()
+        return [dict(zip(keys[a:b], items[a:b], strict=True)) for a, b in _bounds(column)]
     if types.is_list(column.type):
-        return [tuple(items) for items in values]
+        items = _values(column.values)
+        return [tuple(items[a:b]) for a, b in _bounds(column)]
+    if types.is_string(column.type):
+        column = column.dictionary_encode()
+    if types.is_dictionary(column.type):
+        texts = column.dictionary.to_pylist()
+        return [texts[code] for code in column.indices.to_pylist()]
+    values: list[Any] = column.to_pylist()
     return values
+
+
+def _bounds(column: Any) -> Iterator[tuple[int, int]]:
+    """Where the items of each row of a list or map begin and end, in all of them."""
+    return pairwise(column.offsets.to_pylist())
 
 
 def _check_columns(found: Any, wanted: Any) -> None:

@@ -15,6 +15,7 @@ from .log_line import LogLine
 from .records import Record
 from .run_events import RunStarted
 from .summary_values import Rollback
+from .table_reader import TableRows
 from .tally_values import (
     LinkTally,
     PeerTally,
@@ -25,9 +26,11 @@ from .tally_values import (
     Spread,
     largest,
 )
+from .traffic import TRAFFIC, Traffic
 
 PULL_ROUNDS = 5  # alignments are added up over so many rounds
 SKETCHES_AT_ONCE = 128
+MAX_MARKED = 600  # peers; the clocks of more are not compared (scenarios/clock_skew.py)
 MAX_TRANSITIONS = 200_000  # of links, kept with their times
 
 
@@ -64,6 +67,7 @@ class Tally:
         self.warnings: dict[tuple[str, str], int] = {}
         self.pulls: dict[int, dict[str, Pull]] = {}  # by rounds // PULL_ROUNDS, then by short id
         self.copies = CopyChecker()
+        self._traffic = Traffic()
         self._sketch_size: int | None = None
         self._waiting: list[tuple[int, tuple[float, ...]]] = []  # sketches of rounds
         self._handlers: dict[str, Callable[[Any, PeerTally, str, float], None]] = {
@@ -94,7 +98,10 @@ class Tally:
             self._see(line.time)
 
     def add_records(self, records: Iterable[Record]) -> None:
-        """Take many lines into account."""
+        """Take many lines into account; after the last of them ``settle``."""
+        if isinstance(records, TableRows) and records.kind in TRAFFIC:
+            self._traffic.add(records)
+            return
         entry = PeerTally()
         peer: Any = None
         for record in records:
@@ -110,6 +117,17 @@ class Tally:
                     self._received(record, entry, peer, record.time)
             else:
                 self._take(record, kind, record.peer, record.time)
+
+    def settle(self) -> None:
+        """Take into account what was only collected so far: frames that stood in tables."""
+        for kind, name, other, figures in self._traffic.sums():
+            entry = self._peer(name, figures.first_time)
+            entry.first_time = min(entry.first_time, figures.first_time)
+            entry.last_time = max(entry.last_time, figures.last_time)
+            roads = entry.to if kind == "sent" else entry.heard
+            road = roads.setdefault(other, Road())
+            road.bytes += figures.bytes
+            road.messages += figures.messages
 
     def _see(self, time: float) -> None:
         self.first_time = time if self.first_time is None else min(self.first_time, time)
@@ -237,7 +255,8 @@ class Tally:
         entry.published_rounds.append(event.round)
         entry.published_at.append(time)
         entry.captured += event.captured
-        self.copies.published(peer, event.sequence, event.state)
+        if event.state:  # large runs tell no hashes
+            self.copies.published(peer, event.sequence, event.state)
 
     def _sent(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.last_time = time
@@ -248,7 +267,7 @@ class Tally:
         road.bytes += event.size_bytes
         road.messages += 1
         sequence = event.sequence
-        if sequence and sequence % road.stride == 0:
+        if sequence and sequence % road.stride == 0 and len(self.peers) <= MAX_MARKED:
             road.mark(event.author, sequence, time)
 
     def _received(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
@@ -266,7 +285,7 @@ class Tally:
             held = entry.holds.get(author)
             if held is None or sequence >= held[0]:
                 entry.holds[author] = (sequence, state)
-            if sequence and sequence % road.stride == 0:
+            if sequence and sequence % road.stride == 0 and len(self.peers) <= MAX_MARKED:
                 road.mark(author, sequence, time)
 
     def _refused(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:

@@ -25,6 +25,7 @@ from ..peer.assembly import describe_model, genesis_of, make_state, make_trainer
 from ..peer.learners.data import Dataset
 from ..peer.learners.spec import build_learner, build_model, load_named_dataset
 from ..peer.training import Trainer
+from .attacks import poisoned
 from .scenario import Scenario
 
 Entropy = Callable[[int], bytes]
@@ -117,7 +118,7 @@ class World:
     @cached_property
     def shares(self) -> list[Dataset]:
         """Each member's data set."""
-        return shares_of(self.scenario)
+        return poisoned(shares_of(self.scenario), self.scenario.faults.liars)
 
     @cached_property
     def bulletin(self) -> Bulletin:

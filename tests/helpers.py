@@ -71,6 +71,7 @@ class Village:
         self.timers: list[dict[str, float]] = [{} for _ in range(members)]
         self.jobs: list[fx.Train | None] = [None] * members
         self.sought: list[dict[bytes, tuple[str, ...]]] = [{} for _ in range(members)]
+        self.left: list[bytes] = [b""] * members  # the newest notice of each
         self.cut: list[tuple[int, int]] = []  # who wants the link to whom cut
 
     # -- papers ------------------------------------------------------------------------------
@@ -139,6 +140,8 @@ class Village:
                     self.jobs[index] = effect
                 case fx.Seek():
                     self.sought[index] = dict(effect.peers)
+                case fx.Leave():
+                    self.left[index] = bytes(effect.notice)
                 case fx.Disconnect():
                     self.cut.append((index, self.keys.index(effect.link)))
         return effects

@@ -219,3 +219,17 @@ def test_what_strangers_wrote_cannot_command_the_terminal(
         "d",
         "  where: \ufffd2J",
     ]
+
+
+def test_linear_algebra_has_one_thread() -> None:
+    code = (
+        "import tidings.__main__, numpy, threadpoolctl\n"
+        "print([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])"
+    )
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    bare = {name: value for name, value in os.environ.items() if name not in names}
+    bare["PYTHONPATH"] = str(Path(tidings.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True
+    )
+    assert set(json.loads(run.stdout)) == {1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,11 @@ class Contender:
 CONTENDERS = (
     Contender(name="plain_torch", label="plain PyTorch loop", script=("plain_torch.py",)),
     Contender(name="tidings_array", label="Tidings, array", script=("tidings_engine.py", "array")),
+    Contender(
+        name="tidings_all-reduce",
+        label="Tidings, array, all-reduce",
+        script=("tidings_engine.py", "array", "all-reduce"),
+    ),
     Contender(name="tidings_sim", label="Tidings, sim", script=("tidings_engine.py", "sim")),
     Contender(
         name="tidings_live",
@@ -59,8 +65,16 @@ CONTENDERS = (
         name="p2pfl",
         label="p2pfl (in memory)",
         script=("p2pfl_memory.py",),
-        # not p2pfl[torch]: its torchvision<0.18 belongs to torch 2.2, and is not used here
-        packages=("p2pfl[dp]", "lightning", "torchmetrics", TORCH),
+        # not p2pfl[torch]: its torchvision<0.18 belongs to torch 2.2, and is not used here. The
+        # upper bounds are those with which its pinned datasets 2.15 and numpy 1 can be imported.
+        packages=(
+            "p2pfl[dp]",
+            "lightning",
+            "torchmetrics",
+            "pyarrow<18",
+            "huggingface-hub<1",
+            TORCH,
+        ),
         python=((3, 11), (3, 13)),
     ),
 )
@@ -125,7 +139,5 @@ def versions(python: Path, names: tuple[str, ...]) -> dict[str, str]:
     done = subprocess.run(
         [str(python), "-c", code, *names], capture_output=True, text=True, check=True
     )
-    import json
-
     found: dict[str, str] = json.loads(done.stdout)
     return found

@@ -30,6 +30,7 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+COSTS = ("run_s", "cpu_s", "wall_s", "memory_bytes")
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -49,7 +50,7 @@ seed = {plan.seed}
 learner = {{ module = "tidings.scenarios.models:mlp", module_args = {{ hidden = {plan.hidden} }} }}
 training = {{ local_steps = {plan.local_steps}, batch_size = {plan.batch_size}, \
 learning_rate = {plan.learning_rate} }}
-partition = {{ kind = "dirichlet", alpha = 0.5 }}
+partition = {{ kind = "dirichlet", alpha = 0.5, min_samples = 5 }}
 privacy = {{ mode = "none" }}
 [rules]
 rounds = {plan.rounds}
@@ -99,7 +100,7 @@ def measure(contender: Contender, folder: Path, environments: Path, timeout_s: f
 
 
 def compare(arguments: argparse.Namespace) -> list[dict]:
-    """A row for each contender: medians over the seeds."""
+    """A row for each contender: medians over the seeds, and of the ratios to the plain loop's."""
     plan = Plan(
         nodes=arguments.nodes,
         rounds=arguments.rounds,
@@ -129,11 +130,22 @@ def compare(arguments: argparse.Namespace) -> list[dict]:
                     row["versions"] = _versions(contender, arguments.environments)
                 except Missing as reason:
                     row["missing"] = str(reason)
+    plain = rows.get("plain_torch", {}).get("runs", [])
     for row in rows.values():
         if row["runs"] and "missing" not in row:
-            for key in ("wall_s", "run_s", "cpu_s", "memory_bytes", "accuracy"):
-                row[key] = statistics.median(run[key] for run in row["runs"])
+            _summarise(row, plain)
     return list(rows.values())
+
+
+def _summarise(row: dict, plain: list[dict]) -> None:
+    for key in (*COSTS, "accuracy"):
+        row[key] = statistics.median(run[key] for run in row["runs"])
+    if len(plain) == len(row["runs"]):
+        # seed by seed: the machine may have been busier with one seed than with another
+        pairs = list(zip(row["runs"], plain, strict=True))
+        row["ratios"] = {
+            key: statistics.median(run[key] / base[key] for run, base in pairs) for key in COSTS
+        }
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Contender]:
@@ -147,16 +159,12 @@ def _versions(contender: Contender, environments: Path) -> dict[str, str]:
 
 def show(rows: list[dict], console: Console) -> None:
     """The table: seconds of the run, and all else as a multiple of the plain loop's."""
-    plain = next((row for row in rows if row["name"] == "plain_torch" and "run_s" in row), None)
     table = Table("contender", "accuracy", "run", "run", "CPU", "whole", "memory")
     table.caption = "times the plain loop's, but for the seconds; whole: with start and imports"
     for row in rows:
         if "run_s" not in row:
             continue
-        ratios = [
-            f"{row[key] / plain[key]:.2f}x" if plain else "-"
-            for key in ("run_s", "cpu_s", "wall_s", "memory_bytes")
-        ]
+        ratios = [f"{row['ratios'][key]:.3g}x" if "ratios" in row else "-" for key in COSTS]
         table.add_row(
             row["label"], f"{100 * row['accuracy']:.1f} %", f"{row['run_s']:.2f} s", *ratios
         )

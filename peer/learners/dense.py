@@ -222,10 +222,9 @@ class Work:
 
 
 def _squares(values: FloatVector) -> NDArray[np.float64]:
-    """The squared norm along the last axis; in float64, where it cannot overflow."""
-    squares: NDArray[np.float64] = np.matmul(
-        np.square(values, dtype=np.float64), np.ones(values.shape[-1])
-    )
+    """The squared norm along the last axis; infinite beyond 10^38, as for what is broken."""
+    ones = np.ones(values.shape[-1], dtype=np.float32)
+    squares: NDArray[np.float64] = np.matmul(np.square(values), ones).astype(np.float64)
     return squares
 
 

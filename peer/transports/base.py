@@ -9,7 +9,8 @@ A transport knows nothing of what a frame means. Its promises, which every trans
   two links at once, never a frame outside a link.
 - Frames of one link arrive in the order in which they were sent, whole and unchanged. A frame is
   lost only with its link, and then ``LinkDown`` says so to both ends.
-- A link that is sought is made again for as long as it is sought. Both ends must seek it.
+- A link that both ends seek is made again for as long as they do. One that a single end seeks is
+  made where the transport can: a newcomer is not known to those it knows.
 - ``deliver`` may be slow: the transport goes on reading, up to its limit, and then cuts the link
   rather than fill the memory.
 """
@@ -50,7 +51,15 @@ class Frame:
     data: bytes | bytearray = field(repr=False)
 
 
-Delivery = LinkUp | LinkDown | Frame
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What this peer left to be found (``Retaining``); as untrusted as a frame, and of any age."""
+
+    peer: bytes
+    notice: bytes = field(repr=False)
+
+
+Delivery = LinkUp | LinkDown | Frame | Left
 Deliver = Callable[[Delivery], Awaitable[None]]
 Accept = Callable[[bytes], bool]
 """Is this verify key a member? Asked for every connection before anything else is done."""
@@ -114,4 +123,16 @@ class Broadcasting(Transport, Protocol):
         frames that are sent there; a link that lags is cut and holds up no other. Raises
         ``TransportError`` when the frame is empty or over the limit.
         """
+        ...
+
+
+@runtime_checkable
+class Retaining(Transport, Protocol):
+    """A transport that keeps a notice of each peer where others find it, linked or not.
+
+    It delivers ``Left`` for a peer that is sought: what that peer left last, at any time.
+    """
+
+    def leave(self, notice: bytes) -> None:
+        """Keep this notice in place of the one before; one over the limit is not kept."""
         ...

@@ -20,8 +20,10 @@ from .base import (
     Deliver,
     Delivery,
     Frame,
+    Left,
     LinkDown,
     LinkUp,
+    Retaining,
     Transport,
 )
 
@@ -84,6 +86,11 @@ class GatewayTransport:
         assert isinstance(self._brokered, Broadcasting)
         await self._brokered.broadcast(peers, frame)
 
+    def leave(self, notice: bytes) -> None:
+        """See ``Retaining``: it is kept at the broker."""
+        if isinstance(self._brokered, Retaining):
+            self._brokered.leave(notice)
+
     def seek(self, peers: Mapping[bytes, Sequence[str]]) -> None:
         """See ``Transport.seek``."""
         self._direct.seek(peers)
@@ -121,6 +128,8 @@ class GatewayTransport:
                 await self._deliver(delivery)
                 self._seek_over_broker()
             case Frame() if used is transport:
+                await self._deliver(delivery)
+            case Left():
                 await self._deliver(delivery)
 
     async def _link_up(self, transport: Transport, peer: bytes) -> None:

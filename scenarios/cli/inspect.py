@@ -12,15 +12,19 @@ from rich.console import Console
 from rich.text import Text
 
 from ...crypto.errors import ConfigError
-from ..comparison import side_by_side
+from ..comparison import compare
 from ..drawing import save_pictures
 from ..formats import shown
 from ..inspection import Inspection, Selection, inspect_log
 from ..plots import comparison_pictures, pictures
 from ..run_log import RunLog, arms
 from ..summary_values import RunSummary
+from ..sweep.pictures import sweep_pictures
+from ..sweep.runner import is_sweep, open_plan, summary_of
+from ..sweep.tables import print_sweep
 from ..tables import print_comparison, print_summary
 from ..views import VIEWS, View, print_view, timeline, why, write_csv, write_json
+from ..views.findings import print_findings
 from .inspect_input import SUMMARY, TIMELINE, WHY, Asked, folders_of, parse, selection_of, with_bar
 
 MOST_ROWS = 100
@@ -58,9 +62,12 @@ def inspect(
     """Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent; what is wrong.
 
     Reads event logs, never databases. A folder with several runs in it, such as a comparison's, is
-    shown side by side.
+    shown side by side; that of a sweep as its points.
     """
     asked = parse(what)
+    if len(asked.paths) == 1 and is_sweep(asked.paths[0]):
+        _show_sweep(asked.paths[0], plots, json=json)
+        return
     selection = selection_of(peers or (), kinds or (), from_s, to_s)
     with folders_of(asked.paths) as folders:
         runs = arms(folders[0]) if len(folders) == 1 else {}
@@ -77,14 +84,17 @@ def inspect(
 
 
 def _of_one_run(folders: tuple[Path, ...], runs: dict[str, Path]) -> tuple[Path, ...]:
-    """The folders, when they are of one run; of several runs only the summary can tell."""
+    """The folders, when they are of one run; of several runs only the whole summary can tell."""
     if runs and folders[0] not in runs.values():
-        raise ConfigError(
-            "there are several runs here, and a view is of one",
-            where=str(folders[0]),
-            fix=f"name one of them: {', '.join(map(str, runs.values()))}",
-        )
+        raise _several(runs)
     return folders
+
+
+def _several(runs: dict[str, Path]) -> ConfigError:
+    return ConfigError(
+        "there are several runs here; views and selections are of one",
+        fix=f"name one of them: {', '.join(map(str, runs.values()))}",
+    )
 
 
 def _view(asked: Asked, log: RunLog, selection: Selection) -> View:
@@ -116,27 +126,33 @@ def _show_summary(found: Inspection, plots: Path | None, *, json: bool) -> None:
         return
     console = Console()
     print_summary(console, summary)
-    for name in ("diagnosis", "missing"):
-        view = VIEWS[name](found)
-        if name == "diagnosis" or found.missing:
-            print_view(console, view, MOST_ROWS)
+    if found.selection.is_everything:
+        print_findings(console, found.findings, found.begin_s)
+    if found.missing:
+        print_view(console, VIEWS["missing"](found), MOST_ROWS)
+    _print_files(console, files)
+
+
+def _show_sweep(folder: Path, plots: Path | None, *, json: bool) -> None:
+    summary = summary_of(open_plan(folder))
+    files = [] if plots is None else save_pictures(sweep_pictures(summary), plots)
+    if json:
+        typer.echo(json_format.dumps(summary.as_json(), allow_nan=False))
+        return
+    console = Console()
+    print_sweep(console, summary)
     _print_files(console, files)
 
 
 def _compare(
     runs: dict[str, Path], selection: Selection, plots: Path | None, *, json: bool
 ) -> None:
-    found = {}
-    for name, folder in runs.items():
-        with with_bar(RunLog(folder)) as log:
-            found[name] = inspect_log(log, selection)
-    summaries = {name: each.summary for name, each in found.items()}
-    files = [] if plots is None else _draw_all(summaries, plots)
-    comparison = side_by_side(summaries, runs)
+    if not selection.is_everything:
+        raise _several(runs)
+    comparison = compare(runs)
+    files = [] if plots is None else _draw_all(comparison.summaries, plots)
     if json:
-        whole = comparison.as_json()
-        whole["arms"] = {name: each.as_json() for name, each in found.items()}
-        typer.echo(json_format.dumps(whole, allow_nan=False))
+        typer.echo(json_format.dumps(comparison.as_json(), allow_nan=False))
     else:
         console = Console()
         print_comparison(console, comparison)

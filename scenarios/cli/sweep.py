@@ -17,7 +17,7 @@ from ...crypto.errors import ConfigError
 from ...peer.clock import local_stamp
 from ...peer.settings_files import apply_sets, put_values
 from ..formats import shown
-from ..scenario import read_scenario
+from ..scenario import bundled, read_scenario
 from ..sweep.definition import MAX_RUNS, Sweep, bundled_sweeps, read_sweep
 from ..sweep.pool import cores
 from ..sweep.progress import SweepProgress
@@ -83,11 +83,12 @@ def _begin(
 ) -> Plan:
     asked, beside = read_sweep(file, over=over, seeds=_seeds(seeds))
     base, where = read_scenario(asked.scenario, beside=beside)
+    beside = beside if asked.scenario in bundled() else (beside / asked.scenario).parent
     # what is the same for all points becomes part of the base, the command line's word being last
     base = apply_sets(put_values(base, asked.set, where=f"{file}: set"), sets)
     asked = asked.model_copy(update={"set": {}})
     folder = out or Path("runs") / f"{asked.name}-{local_stamp()}"
-    return new_plan(asked, base, folder, where=where)
+    return new_plan(asked, base, folder, where=where, beside=beside)
 
 
 def _run(plan: Plan, processes: int, *, json: bool) -> None:

@@ -35,7 +35,7 @@ class AloneCohort:
     def train(
         self,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
@@ -45,13 +45,12 @@ class AloneCohort:
     ) -> Nodes:
         """One round of local steps, in place; see ``Cohort.train``."""
         lost = []
-        still = np.zeros(self.parameters, dtype=np.float32)
         for row, node in enumerate(nodes.tolist()):
             session = _session(keys[row], int(self.samples[node]), noise)
-            pull = still if momentum is None else momentum[row]
+            added = None if drift is None else drift[row]
             try:
                 trained = self._learners[node].train(
-                    models[row], pull, beta=beta, plan=plan, session=session
+                    models[row], added, beta=beta, plan=plan, session=session
                 )
             except ConfigError:  # a learner is checked when it is made: this one diverged
                 lost.append(row)

@@ -78,7 +78,7 @@ class Cohort(Protocol):
     def train(
         self,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
@@ -88,7 +88,7 @@ class Cohort(Protocol):
     ) -> Nodes:
         """One round of local steps, in place: the rows of ``models`` (n, P) belong to ``nodes``.
 
-        Each step is x -= lr (beta m + v), with ``momentum`` m (n, P) or None for none, and v the
+        Each step is x -= lr (beta d + v), with ``drift`` d (n, P) or None for none, and v the
         gradient or the plan's own momentum. ``keys`` (n, 2) are those of the sessions' seeds
         (``crypto.sampling.batch_keys``). With ``noise`` the rows become what the nodes would
         release: trained by DP-SGD, or with the whole update clipped and noised.

@@ -28,6 +28,7 @@ Gradients: TypeAlias = Callable[[FloatVector, FloatVector], None]
 Samples: TypeAlias = list[tuple[Nodes, Records, FloatVector]]
 
 _DRAWN = 2**20  # members of batches that are drawn at a time: some megabytes
+_WIDER = 6  # times as many nodes stand in a chunk with Poisson samples as in one without
 _PADDING = 8  # Poisson samples are filled up to a multiple of this many records
 
 
@@ -90,7 +91,7 @@ class ChunkedCohort:
     def train(
         self,
         models: FloatVector,
-        momentum: FloatVector | None,
+        drift: FloatVector | None,
         *,
         beta: float,
         plan: TrainingPlan,
@@ -103,7 +104,7 @@ class ChunkedCohort:
         with np.errstate(over="ignore", invalid="ignore"):  # told by what is returned
             for rows, steps in self._chunks(plan, nodes, keys, noise):
                 x = models[rows]
-                pull = np.float32(beta) * momentum[rows] if momentum is not None and beta else None
+                pull = None if drift is None or not beta else np.float32(beta) * drift[rows]
                 _descend(x, steps, pull, plan)
                 if noise is not None and noise.settings.mode == "peer":
                     self._noise_updates(models[rows], x, keys[rows], noise)
@@ -126,7 +127,8 @@ class ChunkedCohort:
         """Rows to be trained together, and for each step what computes their gradients."""
         if noise is not None and noise.settings.mode == "record":
             size = math.ceil(noise.settings.sampling_rate * self.samples[nodes].mean())
-            for rows in _pieces(np.arange(len(nodes)), self._chunk_for(size)):
+            # more at a time, for samples of about one size have to be found among them
+            for rows in _pieces(np.arange(len(nodes)), _WIDER * self._chunk_for(size)):
                 yield rows, self._noisy(plan, nodes[rows], keys[rows], noise)
             return
         sizes = np.minimum(plan.batch_size, self.samples[nodes])
@@ -176,13 +178,11 @@ class ChunkedCohort:
             def noisy_mean(
                 x: FloatVector, out: FloatVector, step: int = step, samples: Samples = samples
             ) -> None:
-                normal = self._streams.normal(keys, step, out.shape[1])
-                normal *= np.float32(sigma)
                 for rows, records, present in samples:
                     summed = np.empty((len(rows), out.shape[1]), dtype=np.float32)
                     self._kernel.clipped_sum(x[rows], records, present, settings.clip_norm, summed)
                     out[rows] = summed
-                out += normal
+                self._streams.add(out, keys, step, sigma)
                 out /= expected
 
             yield noisy_mean
@@ -195,9 +195,7 @@ class ChunkedCohort:
         update *= np.minimum(1, clip_norm / np.maximum(norms, clip_norm))[:, None].astype(
             np.float32
         )
-        update += self._streams.normal(keys, 0, x.shape[1]) * np.float32(
-            noise.multiplier * clip_norm
-        )
+        self._streams.add(update, keys, 0, noise.multiplier * clip_norm)
         np.add(before, update, out=x)
 
 

@@ -25,7 +25,7 @@ class DenseKernel:
     def chunk(self, records: int) -> int:
         """Models that fit a core's cache with all that a step touches."""
         widths = sum(2 * layer.outputs for layer in self._task.net.layers) + self._task.net.inputs
-        return max(16, _CHUNK_BYTES // (4 * (2 * self.parameters + records * widths)))
+        return max(2, _CHUNK_BYTES // (4 * (2 * self.parameters + records * widths)))
 
     def mean_gradient(
         self, models: FloatVector, records: NDArray[np.int64], out: FloatVector

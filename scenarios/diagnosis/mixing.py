@@ -129,7 +129,20 @@ def skewed_labels(seen: Observed) -> Iterator[Finding]:
         advice="fewer local steps, a denser graph, or gradient tracking help; "
         "compare the accuracy of each peer",
         peers=tuple(sorted(seen.tally.name_of(who) for who in pulls)),
-        evidence=tuple(_last_mix(seen, name) for name in list(seen.peers)[:2]),
+        evidence=tuple(
+            Evidence(
+                time=seen.time(name, peer.mixed_at[0]),
+                peer=name,
+                text="mixed: mean alignment of "
+                + ", ".join(
+                    f"{seen.tally.name_of(who)} {pulls[who].cosines / pulls[who].count:.2f}"
+                    for who in list(peer.companions)[:4]
+                    if who in pulls
+                ),
+            )
+            for name, peer in list(seen.peers.items())[:3]
+            if peer.mixed_at
+        ),
     )
 
 

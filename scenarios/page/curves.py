@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...gossip.events import Evaluated, Event, Mixed, Released, Sent
 from ..run_log import LogLine
+from ..summary_values import RoundRow
 
 POINTS = 512  # of a curve; beyond that every second round is let go
 
@@ -139,6 +141,27 @@ class Curves:
             "epsilon": [_number(point.epsilon) for point in points],
             "sent": [point.sent for point in points],
         }
+
+
+def curves_of(rounds: Sequence[RoundRow]) -> dict[str, Any]:
+    """The same of a summary's rounds, where a run is too large to take its events one by one.
+
+    Without deviation and bytes, which a summary does not tell by round.
+    """
+    every = max(1, -(-len(rounds) // POINTS))
+    kept = rounds[::every]
+    nothing = [None] * len(kept)
+    return {
+        "rounds": [row.round for row in kept],
+        "every": every,
+        "mean": [_number(row.accuracy_mean) for row in kept],
+        "low": [_number(row.accuracy_min) for row in kept],
+        "high": [_number(row.accuracy_max) for row in kept],
+        "deviation": [0.0 for _ in kept],
+        "distance": [_number(row.consensus_distance) for row in kept],
+        "epsilon": [_number(row.epsilon_max) for row in kept],
+        "sent": nothing,
+    }
 
 
 def _take(point: Point, event: Event) -> None:

@@ -139,7 +139,8 @@ class Film {
 
   place(i) {
     const [x, y] = this.data.places[i];
-    return [(0.5 + 0.46 * x) * this.width, (0.5 + 0.44 * y) * this.height];
+    const edge = this.radius() + 24; // room for a name
+    return [this.width / 2 + x * (this.width / 2 - edge), this.height / 2 + y * (this.height / 2 - edge)];
   }
 
   shade(i) {

@@ -23,7 +23,7 @@ function curves(runs) {
   const ends = runs.length === 1 ? (c) => ({ low: c.low, high: c.high }) : (c) => ({
     low: c.mean.map((m, i) => (m === null ? null : Math.max(0, m - c.deviation[i]))),
     high: c.mean.map((m, i) => (m === null ? null : Math.min(1, m + c.deviation[i]))) });
-  const sums = (run) => { let sum = 0; return run.curves.sent.map((s) => (sum += s * run.curves.every) / 1e6); };
+  const sums = (run) => { let sum = 0; return run.curves.sent.map((s) => (s === null ? null : (sum += s * run.curves.every) / 1e6)); };
   const found = [
     chart("Test accuracy", series("mean", ends), { share: true, caption: runs.length === 1 ? "Mean over the peers, and from worst to best." : "Means over the peers, and a standard deviation either way." }),
     chart("Consensus distance", series("distance"), { log: true, caption: "How far the models are from their mean: sqrt(mean of squared distances), by linear sketches." }),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..diagnosis import Finding
 from ..formats import MISSING, number, percent, shown, size
 from ..run_log import LogLine
 from ..summary_values import RunSummary
 from ..tables import privacy_line, summary_rows, trouble_rows
-from .curves import Curves
+from .curves import Curves, curves_of
 from .film import Film
 
 Rows = Sequence[Sequence[str]]
@@ -22,24 +23,31 @@ class Reel:
     def __init__(self) -> None:
         self.film = Film()
         self.curves = Curves()
-        self.scenario = ""
+        self.is_used = False
 
     def add(self, line: LogLine) -> None:
         """Take one event into account."""
+        self.is_used = True
         self.film.add(line)
         self.curves.add(line)
 
 
-def run_json(name: str, summary: RunSummary, reel: Reel, scenario: str = "") -> dict[str, Any]:
+def run_json(
+    name: str,
+    summary: RunSummary,
+    findings: Sequence[Finding],
+    reel: Reel,
+    scenario: str = "",
+) -> dict[str, Any]:
     """The run as the page's script takes it. All texts are made harmless to show."""
     return {
         "name": shown(name),
         "facts": facts(summary),
         "film": reel.film.as_json(),
-        "curves": reel.curves.as_json(),
+        "curves": reel.curves.as_json() if reel.is_used else curves_of(summary.by_round),
         "isPrivate": summary.epsilon_max is not None,
         "privacy": privacy_card(summary),
-        "findings": findings(summary),
+        "findings": [*map(_finding, findings), *_troubles(summary)],
         "tables": {
             "Peers": _table(_PEER_COLUMNS, _peers(summary)),
             "Links": _table(
@@ -76,18 +84,38 @@ def privacy_card(summary: RunSummary) -> list[list[str]]:
         ["neighbouring relation", shown(summary.neighbouring_relation)],
         ["trust model", shown(summary.trust_model, limit=200)],
         ["accountant", shown(summary.accountant)],
+        ["ledgers", _ledgers(summary)],
     ]
 
 
-def findings(summary: RunSummary) -> list[dict[str, Any]]:
-    """What somebody should look at."""
+def _ledgers(summary: RunSummary) -> str:
+    """The hashes that the peers' ledgers end with, for whoever recomputes epsilon from them."""
+    told = [(peer.name, peer.ledger) for peer in summary.by_peer if peer.ledger]
+    some = ", ".join(f"{shown(name, limit=24)} {ledger[:16]}" for name, ledger in told[:10])
+    more = f", and {len(told) - 10} more in the table of peers" if len(told) > 10 else ""
+    return f"end with {some}{more}" if told else "not told by these logs"
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    lines = [f"{shown(one.peer)}: {shown(one.text, limit=200)}" for one in found.evidence]
+    words = f"{found.what} {found.advice}"
+    return {
+        "what": found.kind.replace("-", " "),
+        "detail": shown(words, limit=800),
+        "evidence": lines,
+    }
+
+
+def _troubles(summary: RunSummary) -> list[dict[str, Any]]:
     return [
         {"what": shown(what), "detail": shown(which, limit=400), "evidence": []}
         for what, which in trouble_rows(summary)
     ]
 
 
-_PEER_COLUMNS = ("peer", "rounds", "accuracy", "ε", "sent", "received", "refused", "starts")
+_PEER_COLUMNS = (
+    "peer", "rounds", "accuracy", "ε", "sent", "received", "refused", "starts", "ledger ends with"
+)  # fmt: skip
 
 
 def _peers(summary: RunSummary) -> Iterable[Sequence[str]]:
@@ -101,6 +129,7 @@ def _peers(summary: RunSummary) -> Iterable[Sequence[str]]:
             size(peer.bytes_received),
             str(peer.refused),
             str(peer.starts),
+            peer.ledger[:16] or MISSING,
         )
 
 

@@ -18,11 +18,20 @@ RESULT_NAME = "result.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Some settings, tried with every seed. ``values`` are those of the varied keys."""
+    """Some settings, tried with every seed.
+
+    ``values`` are those of the varied keys, ``said`` is what tables and pictures call it, in parts:
+    the text for each key, and the label of a listed point in place of what that point sets.
+    """
 
     number: int
-    label: str
     values: dict[str, Any]
+    said: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """What the point is called."""
+        return ", ".join(self.said.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +69,8 @@ def jobs_of(sweep: Sweep, base: dict[str, Any], *, where: str) -> list[Job]:
         mapping = put_values(base, given, where=place)
         point = Point(
             number=number,
-            label=str(settings.get(LABEL) or _label(given, names) or sweep.name),
             values={key: given.get(key) for key in keys},
+            said=_said(settings, sweep, names) or {LABEL: sweep.name},
         )
         for seed in sweep.seeds:
             scenario = resolve_scenario(mapping | {"seed": seed}, where=place)
@@ -90,11 +99,13 @@ def short_names(keys: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def _label(given: dict[str, Any], names: dict[str, str]) -> str:
-    return ", ".join(
-        _text(value) if isinstance(value, str) else f"{names[key]} {_text(value)}"
-        for key, value in given.items()
-    )
+def _said(settings: dict[str, Any], sweep: Sweep, names: dict[str, str]) -> dict[str, str]:
+    has_label = LABEL in settings
+    said = {LABEL: str(settings[LABEL])} if has_label else {}
+    for key, value in settings.items():
+        if key != LABEL and (key in sweep.grid or not has_label):
+            said[key] = value if isinstance(value, str) else f"{names[key]} {_text(value)}"
+    return said
 
 
 def _text(value: object) -> str:

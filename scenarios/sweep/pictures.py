@@ -7,11 +7,11 @@ from typing import Any
 
 from ..drawing import ARM_COLOURS, BLUE, LINE_STYLES, as_share, axes_of, drawing, leads, marker, png
 from ..formats import percent, shown, size
-from .jobs import short_names
 from .summary import PointSummary, Spread, SweepSummary
 
 MAX_CURVES = 12  # in one picture; with more, those that end highest
 MAX_SERIES = 24
+MAX_NAME = 60  # characters
 WIDE_RANGE = 30  # from this ratio of its ends on, an axis is logarithmic
 
 
@@ -61,7 +61,7 @@ def draw_learning(summary: SweepSummary) -> Any:
             color=colour,
             linestyle=style,
             marker=marker(rounds),
-            label=shown(summary.name_of(one), limit=40),
+            label=shown(summary.name_of(one), limit=MAX_NAME),
         )
         low = [spread.mean - (spread.sd or 0) for spread in spreads]
         high = [spread.mean + (spread.sd or 0) for spread in spreads]
@@ -89,7 +89,8 @@ def draw_bytes(summary: SweepSummary) -> Any:
         axes.set_xscale("log")
     else:
         axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(lambda value, _: size(value))
+        axes.xaxis.set_major_locator(_any_ticks())
+    axes.xaxis.set_major_formatter(lambda value, _: size(value).replace(".0 ", " "))
     axes.xaxis.set_minor_formatter(lambda value, _: size(value) if leads(value) else "")
     _accuracy_scale(axes, [reached for _, _, reached in found])
     _legend(figure, axes, min(len(found), MAX_SERIES))
@@ -111,18 +112,17 @@ def _errorbars_by_point(
             linestyle="",
             elinewidth=1.2,
             capsize=3,
-            label=shown(summary.name_of(one), limit=40),
+            label=shown(summary.name_of(one), limit=MAX_NAME),
         )
 
 
 def _over(summary: SweepSummary, points: Sequence[PointSummary], key: str) -> Any:
-    names = short_names(summary.varied)
     series: dict[str, list[tuple[float, Spread]]] = {}
     for one in points:
         spread = one.figures["accuracy_mean"]
         if spread is not None and one.point.values[key] is not None:
             place = float(one.point.values[key])
-            series.setdefault(_series(summary, one, key, names), []).append((place, spread))
+            series.setdefault(_series(summary, one, key), []).append((place, spread))
     figure, axes = axes_of("Mean test accuracy at the end", key, "", width=7.2, height=4.4)
     drawn = list(series.items())[:MAX_SERIES]
     places = sorted({place for _, found in drawn for place, _ in found})
@@ -138,7 +138,7 @@ def _over(summary: SweepSummary, points: Sequence[PointSummary], key: str) -> An
             marker="o",
             elinewidth=1.2,
             capsize=3,
-            label=shown(name, limit=40),
+            label=shown(name, limit=MAX_NAME),
         )
     _number_axis(axes, places)
     _accuracy_scale(axes, [spread for found in series.values() for _, spread in found])
@@ -147,15 +147,10 @@ def _over(summary: SweepSummary, points: Sequence[PointSummary], key: str) -> An
     return _noted(axes, summary)
 
 
-def _series(summary: SweepSummary, one: PointSummary, key: str, names: dict[str, str]) -> str:
+def _series(summary: SweepSummary, one: PointSummary, key: str) -> str:
     """What a point has in common with those that it shares a line with."""
-    others = {name: value for name, value in one.point.values.items() if name != key}
-    parts = [
-        value if isinstance(value, str) else f"{names[name]} {value}"
-        for name, value in others.items()
-        if value is not None
-    ]
-    return ", ".join([*parts, one.arm] if summary.has_arms else parts)
+    parts = [text for name, text in one.point.said.items() if name != key]
+    return ", ".join([*parts, one.arm] if summary.has_arms(one) else parts)
 
 
 def _listed(summary: SweepSummary, points: Sequence[PointSummary]) -> Any:
@@ -172,7 +167,7 @@ def _listed(summary: SweepSummary, points: Sequence[PointSummary]) -> Any:
         linestyle="",
         capsize=3,
     )
-    axes.set_yticks(places, [shown(summary.name_of(one), limit=40) for one in points])
+    axes.set_yticks(places, [shown(summary.name_of(one), limit=MAX_NAME) for one in points])
     axes.set_ylim(len(points) - 0.5, -0.5)
     axes.xaxis.set_major_locator(_any_ticks())
     axes.xaxis.set_major_formatter(lambda value, _: percent(value).replace(".0 %", " %"))
@@ -181,14 +176,14 @@ def _listed(summary: SweepSummary, points: Sequence[PointSummary]) -> Any:
 
 
 def _axis(varied: Sequence[str], points: Sequence[PointSummary]) -> str | None:
-    """The numeric key that takes the most values, at least two; the first of equals."""
+    """The numeric key that takes the most values, at least three; the first of equals."""
     counts: dict[str, int] = {}
     for key in varied:
         values = [one.point.values[key] for one in points if one.point.values[key] is not None]
         if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
             counts[key] = len(set(values))
     most = max(counts.values(), default=0)
-    return next(key for key in counts if counts[key] == most) if most > 1 else None
+    return next(key for key in counts if counts[key] == most) if most > 2 else None
 
 
 def _number_axis(axes: Any, places: Sequence[float]) -> None:

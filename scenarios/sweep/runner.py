@@ -11,7 +11,7 @@ import tomli_w
 
 from ...crypto.errors import ConfigError
 from ...crypto.files import exclusive, make_folder, write_atomic
-from ...peer.settings_files import read_toml, to_toml, write_settings
+from ...peer.settings_files import flattened, put_values, read_toml, to_toml, write_settings
 from ..drawing import save_pictures
 from ..runner import make_run_folder, stoppable
 from .definition import Sweep, read_sweep, varied_keys
@@ -23,6 +23,7 @@ from .tidy import finished_runs, round_rows, run_rows, write_tables
 from .worker import Order
 
 SWEEP_NAME, BASE_NAME, LOCK_NAME = "sweep.toml", "base.toml", "lock"
+GRAPH = "rules.topology.file"  # the one key of a scenario that names a file
 
 Watch = Callable[[Job, float], None]
 
@@ -41,16 +42,42 @@ class Plan:
         return [job for job in self.jobs if not is_finished(self.folder, job)]
 
 
-def new_plan(sweep: Sweep, base: dict[str, Any], folder: Path, *, where: str) -> Plan:
+def new_plan(
+    sweep: Sweep, base: dict[str, Any], folder: Path, *, where: str, beside: Path = Path()
+) -> Plan:
     """A sweep over the scenario ``base`` in a new folder, made when every run was checked.
 
-    Raises ConfigError: a setting does not fit, or there is something in the folder.
+    Files that the scenario names are sought from the folder ``beside``. Raises ConfigError: a
+    setting does not fit, or there is something in the folder.
     """
+    base, sweep = _with_whole_paths(base, sweep, beside)
     jobs = jobs_of(sweep, base, where=where)
     make_run_folder(folder)
     write_atomic(folder / BASE_NAME, tomli_w.dumps(base).encode())
     write_settings(sweep.model_copy(update={"scenario": BASE_NAME}), folder / SWEEP_NAME)
     return Plan(folder=folder, sweep=sweep, jobs=tuple(jobs))
+
+
+def _with_whole_paths(
+    base: dict[str, Any], sweep: Sweep, beside: Path
+) -> tuple[dict[str, Any], Sweep]:
+    """The same with the file of a graph named in full, so that it is found from elsewhere."""
+
+    def whole(name: Any) -> Any:
+        return str((beside / name).resolve()) if isinstance(name, str) else name
+
+    def in_point(point: dict[str, Any]) -> dict[str, Any]:
+        return {key: whole(value) if key == GRAPH else value for key, value in point.items()}
+
+    name = flattened(base).get(GRAPH)
+    if name is not None:
+        base = put_values(base, {GRAPH: whole(name)}, where=sweep.name)
+    grid = {
+        key: [whole(value) for value in values] if key == GRAPH else values
+        for key, values in sweep.grid.items()
+    }
+    points = tuple(in_point(point) for point in sweep.points)
+    return base, sweep.model_copy(update={"grid": grid, "points": points})
 
 
 def open_plan(folder: Path) -> Plan:

@@ -57,14 +57,13 @@ class SweepSummary:
     failed: int
     points: tuple[PointSummary, ...]
 
-    @property
-    def has_arms(self) -> bool:
-        """Whether more than one arm was run."""
-        return len({one.arm for one in self.points}) > 1
+    def has_arms(self, one: PointSummary) -> bool:
+        """Whether the point was run in more ways than one."""
+        return sum(each.point.number == one.point.number for each in self.points) > 1
 
     def name_of(self, one: PointSummary) -> str:
         """What a point, or an arm of it, is called in tables and pictures."""
-        if not self.has_arms:
+        if not self.has_arms(one):
             return one.point.label
         alone = len({each.point.number for each in self.points}) == 1
         return one.arm if alone else f"{one.point.label}, {one.arm}"

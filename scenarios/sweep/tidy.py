@@ -19,6 +19,7 @@ from .jobs import Job, is_finished, run_folder
 from .results import FIGURES, ROUND_FIGURES, RunResult, read_result
 
 Row = dict[str, Any]
+LONG_LIST = 20
 
 
 def finished_runs(folder: Path, jobs: Sequence[Job]) -> list[tuple[Job, RunResult]]:
@@ -67,7 +68,9 @@ def _resolved(job: Job) -> Row:
 
 
 def _cell(value: Any) -> Any:
-    """Lists and tables become JSON text."""
+    """Lists and tables become JSON text; of a long list, such as a graph's edges, its length."""
+    if isinstance(value, list | tuple) and len(value) > LONG_LIST:
+        return f"{len(value)} entries"
     return json.dumps(value) if isinstance(value, list | tuple | Mapping) else value
 
 

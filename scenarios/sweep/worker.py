@@ -20,7 +20,8 @@ from ...crypto.errors import ConfigError, TidingsError
 from ...gossip.events import Evaluated
 from ...peer.clock import monotonic_time
 from ...peer.settings_files import check_settings, parse_toml
-from ..run_log import LogLine, RunStarted
+from ..run_events import RoundDone, RunStarted
+from ..run_log import LogLine
 from ..runner import run_scenario
 from ..scenario import Scenario
 from ..summary import RunSummary, summarise
@@ -106,18 +107,21 @@ class _Teller:
         self._before = 0  # rounds of the arms that are over
         self._peers = scenario.peers
         self._tested: dict[str, int] = {}  # peer -> the round that it was tested on last
+        self._round = 0  # that the engine says it has done, where it speaks for all peers
         self._told = monotonic_time()
 
     def watch(self, scenario: Scenario, line: LogLine) -> None:
         """Take an event of the run into account."""
         if isinstance(line.event, RunStarted):
-            self._before += max(self._tested.values(), default=0)
-            self._tested = {}
+            self._before += max(self._tested.values(), default=self._round)
+            self._tested, self._round = {}, 0
             self._peers = scenario.peers
         if isinstance(line.event, Evaluated):
             self._tested[line.peer] = line.event.round
+        if isinstance(line.event, RoundDone):
+            self._round = line.event.round
         if monotonic_time() - self._told >= EVERY_S:
             self._told = monotonic_time()
-            rounds = self._before + sum(self._tested.values()) / self._peers  # where the mean is
-            share = min(rounds / self._whole, 1.0)
+            mean = sum(self._tested.values()) / self._peers
+            share = min((self._before + max(mean, self._round)) / self._whole, 1.0)
             self._connection.send_bytes(json.dumps({"share": share}).encode())

@@ -28,11 +28,14 @@ def timeline(log: RunLog, selection: Selection) -> View:
 def _rows(log: RunLog, selection: Selection) -> Iterator[tuple[Any, ...]]:
     names: dict[str, str] = {}
     begin = log.begin_s
-    for line in selection.lines(log):
-        assert isinstance(line.event, Event)
-        if isinstance(line.event, PeerStarted):
-            names.setdefault(line.event.id, line.peer)
-        yield line.time - begin, line.peer, line.event.kind, told(line.event, names)
+    for line in log:
+        event, since_s = line.event, line.time - begin
+        if isinstance(event, dict):
+            continue
+        if isinstance(event, PeerStarted):
+            names.setdefault(event.id, line.peer)
+        if selection.takes(line.peer, event.kind, since_s):
+            yield since_s, line.peer, event.kind, told(event, names)
 
 
 def told(event: Event, names: dict[str, str]) -> str:

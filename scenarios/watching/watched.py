@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...crypto.errors import ConfigError
+from ..diagnosis import diagnose
 from ..follow import FolderFollower
 from ..page.run_story import Reel, facts, run_json
 from ..run_log import RunFinished, RunLog, RunStarted, log_files
@@ -56,7 +57,8 @@ class Watched:
         """All of it, for a page that begins; and its shape, which tells when a step is enough."""
         with self._lock:
             shape = self._reel.film.shape()
-            return shape, run_json(self.name, self._summary(), self._reel, self._scenario)
+            told = (self._summary(), diagnose(self._tally), self._reel, self._scenario)
+            return shape, run_json(self.name, *told)
 
     def step(self, shape: Shape) -> dict[str, Any] | None:
         """What a page that has everything up to ``shape`` lacks; None when it needs all."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__
+from . import __version__, one_thread  # noqa: F401 - before anything that loads NumPy
 from .peer.cli.bare import help_when_bare
 from .peer.cli.failures import report
 from .peer.cli.network import network
@@ -24,6 +24,7 @@ SCENARIO_VERBS = {
     "compare": "Several runs side by side: figures, curves, and the settings in which they differ.",
     "topology": "How good a graph is: degrees, spectral gap, rounds to consensus, exactness.",
     "inspect": "Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent.",
+    "export": "Curves for TensorBoard, the graph for Gephi, figures for Prometheus.",
     "report": "Write a page that shows a run: the network through time, curves, what went wrong.",
     "watch": "Look at a scenario or a peer while it runs: the page of its report, live.",
 }

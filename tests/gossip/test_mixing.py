@@ -76,12 +76,19 @@ def test_known_mixes() -> None:
 
 
 def test_forms() -> None:
-    p, z = models(1, 5), models(2, 5)
+    p, z = models(1, 1, 5), models(2, 1, 5)
     assert base_of("restart", p, z) is p
     assert base_of("feedback", p, z) is z
-    assert gamma_of("restart", 0.3) == 1
-    assert gamma_of("feedback", 0.3) == 0.3
-    assert gamma_of("feedback", [0.3, 0.5]).tolist() == [0.3, 0.5]
+    assert gamma_of("restart", [0.3]).tolist() == [1]
+    assert gamma_of("feedback", [[0.3], [0.5]]).tolist() == [[0.3], [0.5]]
+
+
+def test_what_is_tracked_beside_the_model_is_mixed_with_feedback() -> None:
+    p, z = models(1, 4, 2, 5), models(2, 4, 2, 5)
+    base = base_of("restart", p, z)
+    assert np.array_equal(base[:, 0], p[:, 0])
+    assert np.array_equal(base[:, 1], z[:, 1])
+    assert gamma_of("restart", [0.3, 0.5]).tolist() == [1, 0.5]
 
 
 def test_consensus_distance() -> None:
@@ -104,8 +111,9 @@ def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Rule) -> None:
         delta = difference(to_grid(x, bits), p)
         q = compress(delta, rule, 0.25, round)
         p = add(p, q)
-        own, gamma = from_grid(p, bits), gamma_of(form, captured(delta, q))
-        base = base_of(form, own, x)
+        own = from_grid(p, bits)
+        gamma = gamma_of(form, captured(delta, q)[:, None])[:, 0]
+        base = base_of(form, own[:, None], x[:, None])[:, 0]
         pulls = []
         for i in range(n):
             w = row_weights(topology, i, round)

@@ -245,7 +245,7 @@ class Peer:
 
     def links(self) -> list[str]:
         names = {LinkUp: "up", LinkDown: "down"}
-        return [names[type(d)] for d in self.seen if not isinstance(d, Frame)]
+        return [names[type(d)] for d in self.seen if type(d) in names]
 
     def frames(self) -> list[bytes]:
         return [d.data for d in self.seen if isinstance(d, Frame)]

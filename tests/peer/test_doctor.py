@@ -167,7 +167,7 @@ def test_neighbours_that_answer_and_that_do_not() -> None:
     assert "is that peer running" in found[1].fix
 
 
-def test_a_broker_that_answers_and_that_does_not(owner: Owner, peer: Path) -> None:
+def test_a_broker_that_is_none_and_one_that_is_not_there(owner: Owner, peer: Path) -> None:
     with socket.socket() as broker:
         broker.bind(("127.0.0.1", 0))
         broker.listen()
@@ -176,8 +176,9 @@ def test_a_broker_that_answers_and_that_does_not(owner: Owner, peer: Path) -> No
         text = (peer / "peer.toml").read_text()
         text += f'\n[broker]\nurl = "mqtt://127.0.0.1:{port}"\n'
         (peer / "peer.toml").write_text(text)
-        checks = told(owner, peer, code=0)
-        assert checks["broker"]["outcome"] == "ok"
+        checks = told(owner, peer, code=2)
+        assert "it did not answer in time" in checks["broker"]["found"]
+        assert "mqtts://" in checks["broker"]["fix"]
         assert "listen" not in checks
     checks = told(owner, peer, code=0)
     assert checks["broker"]["outcome"] == "warning"

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tidings.crypto.errors import BadSignature, Malformed, RemoteError, Tampered
 from tidings.crypto.identity import Identity
 from tidings.peer.transports.mqtt.handshake import Channel, Dial, Pair, answer, kind_of
-from tidings.peer.transports.mqtt.head import MAX_HEAD_BYTES, OPENING_BYTES, Head
 from tidings.peer.transports.mqtt.packets import Kind
 
 DIALLER, ANSWERER, OTHER = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
@@ -64,7 +63,6 @@ def test_any_bytes_are_a_packet_or_a_remote_error(data):
         answered.check,
         answered.channel.open,
         lambda data: answer(ANSWERER, PAIR, data, os.urandom),
-        lambda data: Head.read(data, DIALLER.verify_key, bytes(16)),
     ):
         with pytest.raises(RemoteError):
             read(data)
@@ -117,26 +115,6 @@ def test_an_ephemeral_key_of_small_order_is_refused():
     forged = bytes([1, Kind.ANSWER]) + dial._public + zero + ANSWERER.sign("mqtt-answer", signed)
     with pytest.raises(BadSignature, match="cannot be used"):
         dial.confirm(forged)
-
-
-def test_a_head_is_its_authors_and_of_its_network():
-    head = Head(
-        instance=b"instance",
-        number=3,
-        size=10**6,
-        digest=bytes(32),
-        opening=b"o" * OPENING_BYTES,
-    )
-    message = head.sign(DIALLER, bytes(16))
-    assert len(message) <= MAX_HEAD_BYTES
-    assert Head.read(message, DIALLER.verify_key, bytes(16)) == head
-    with pytest.raises(BadSignature):
-        Head.read(message, OTHER.verify_key, bytes(16))
-    with pytest.raises(BadSignature):
-        Head.read(message, DIALLER.verify_key, b"\1" * 16)
-    bad = replace(head, digest=b"short").sign(DIALLER, bytes(16))
-    with pytest.raises(Malformed):
-        Head.read(bad, DIALLER.verify_key, bytes(16))
 
 
 def test_a_channel_does_not_show_its_keys():

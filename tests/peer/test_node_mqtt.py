@@ -12,7 +12,17 @@ import pytest
 
 from tests.peer.mqtt_kit import QUICK, Mosquitto, spying
 from tests.peer.peer_folders import small_network
-from tidings.gossip.events import Event, LinkDown, LinkUp, PeerFinished, Sent, TransportWarning
+from tidings.crypto.identity import short_id
+from tidings.gossip.events import (
+    Event,
+    LinkDown,
+    LinkUp,
+    PeerFinished,
+    Received,
+    Refused,
+    Sent,
+    TransportWarning,
+)
 from tidings.gossip.state import State
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened
@@ -87,6 +97,59 @@ async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> No
     largest = max(e.size_bytes for e in news)
     assert feed_bytes < 1.2 * ROUNDS * len(folders) * largest
     assert not [e for e in events if isinstance(e, LinkDown)]
+
+
+@pytest.mark.anyio
+async def test_a_late_joiner_pulls_what_a_sleeping_author_left_word_of(tmp_path: Path) -> None:
+    """It asks the author's follower before that has said what it holds, and gets it all."""
+    folders = small_network(tmp_path, COMPLETE, peers=3, rounds=ROUNDS)
+    sleeper, awake, joiner = folders
+    identities = [each.identity() for each in folders]
+    network = sleeper.admission().certificate.network_id
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker", network=network, members=identities)
+    events: list[Event] = []
+    heard: list[tuple[str, bytes]] = []
+
+    def over_mqtt(state: State) -> MqttTransport:
+        transport = MqttTransport(
+            state.me.identity, network, broker.settings(state.me.identity), state.may_link, QUICK
+        )
+        transport.seek({each.verify_key: () for each in identities})
+        return transport
+
+    author, follower = (short_id(each.verify_key) for each in identities[:2])
+    with broker:
+        async with (
+            spying(broker.allow_spy(), heard),
+            at_work([awake], lambda event: None, over_mqtt),
+        ):
+            published: list[Event] = []
+            async with at_work([sleeper], published.append, over_mqtt):
+                await until(lambda: any(isinstance(e, PeerFinished) for e in published))
+                await anyio.sleep(0.3)  # its last words
+            async with at_work([joiner], events.append, over_mqtt):
+                await until(
+                    lambda: any(
+                        isinstance(e, Received) and e.message == "news" and e.author == author
+                        for e in events
+                    )
+                )
+    told = [e for e in events if isinstance(e, Received) and e.message == "notice"]
+    assert (author, ROUNDS) in [(e.sender, e.sequence) for e in told]
+    kinds = [getattr(each, "message", "") for each in events]
+    greetings = [i for i, e in enumerate(events) if isinstance(e, Received) and kinds[i] == "hello"]
+    assert kinds.index("pull") < greetings[0]
+    assert events[kinds.index("pull")].to == follower
+    got = next(e for e in events if isinstance(e, Received) and e.author == author and e.road)
+    assert (got.sender, got.sequence) == (follower, ROUNDS)
+    assert not [e for e in events if isinstance(e, Refused)]
+    # the broker holds a sealed payload: no name, no key and no entry can be read in it
+    left = [payload for topic, payload in heard if "/head/" in topic]
+    assert len(left) >= ROUNDS
+    admission = sleeper.admission()
+    secrets = (admission.certificate.name.encode(), identities[0].verify_key, b"entry")
+    assert not any(secret in payload for payload in left for secret in secrets)
 
 
 @pytest.mark.anyio

@@ -34,7 +34,7 @@ def blank(**changed: object) -> Checkpoint:
     zeros = np.zeros(3, dtype=np.float32)
     start = Checkpoint(
         round=1, phase=Phase.TRAINING, trained=False, rolled_back=False,
-        model=zeros, base=zeros, memory=zeros[None], gamma=np.ones(1),
+        model=zeros, base=zeros[None], memory=zeros[None], gamma=np.ones(1),
         feeds=(), proofs=(), certificates=(), bulletin=None,
     )  # fmt: skip
     return replace(start, **changed)
@@ -52,7 +52,7 @@ def vectors(draw: st.DrawFn) -> dict[str, np.ndarray]:
     size, sent, slots = (draw(st.integers(low, 3)) for low in (1, 1, 0))
     return {
         "model": drawn(draw, size),
-        "base": drawn(draw, sent * size),
+        "base": drawn(draw, sent, size),
         "memory": drawn(draw, slots, size),
         "gamma": drawn(draw, sent).astype(np.float64),
     }
@@ -281,7 +281,7 @@ from tidings.peer.store import Store
 store = Store(Path(sys.argv[1]), KEY)
 for number in range(1, 10**6):
     vector = np.full(20_000, number, dtype=np.float32)
-    store.keep(blank(round=number, model=vector, base=vector, memory=vector[None]))
+    store.keep(blank(round=number, model=vector, base=vector[None], memory=vector[None]))
     print(number, flush=True)
 """
 

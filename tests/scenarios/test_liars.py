@@ -9,6 +9,7 @@ from tests.scenarios.test_sim import BEHAVIOURS, assert_copies_agree
 from tidings.crypto.errors import Malformed, WrongNetwork
 from tidings.gossip.events import Equivocated, Mixed, Published, Refused
 from tidings.gossip.proof import verify_proof
+from tidings.scenarios.attacks import OWN
 from tidings.scenarios.faults import Faults, Liar
 
 LIAR, FROM_ROUND, ROUNDS = 2, 4, 10
@@ -46,7 +47,7 @@ def accuracies(run: Simulated) -> list[float]:
 
 
 def test_every_behaviour_is_tested_here() -> None:
-    assert {*REASONS, "equivocate", "sign-flip"} == set(BEHAVIOURS)
+    assert {*REASONS, "equivocate", *OWN} == set(BEHAVIOURS)
 
 
 @pytest.mark.parametrize("behaviour", REASONS)
@@ -157,3 +158,16 @@ def test_a_liar_is_honest_before_its_first_round_of_lies() -> None:
     refused = [time for time, _, _ in run.of(Refused)]
     assert len(refused) == 4
     assert min(refused) > published[ROUNDS]
+
+
+@pytest.mark.parametrize("behaviour", [attack for attack in OWN if attack != "sign-flip"])
+def test_a_lie_about_what_was_learnt_changes_what_the_liar_publishes(
+    honest: Simulated, behaviour: str
+) -> None:
+    run = run_with(behaviour)
+    lies, truths = (
+        {e.round: e.state for _, _, e in each.of(Published, LIAR)} for each in (run, honest)
+    )
+    first = {"sleeper": ROUNDS // 2 + 1, "label-flip": 1}.get(behaviour, FROM_ROUND)
+    assert next(r for r in truths if lies[r] != truths[r]) == first
+    assert not list(run.of(Refused))

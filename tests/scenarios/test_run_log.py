@@ -23,6 +23,8 @@ from tests.scenarios.log_factory import (
 )
 from tidings.crypto.errors import ConfigError, StorageError
 from tidings.gossip.events import KINDS, MembersChanged, Received, Refused
+from tidings.scenarios import records
+from tidings.scenarios.records import line_of as line_of_record
 from tidings.scenarios.run_log import ALL_KINDS, MAX_LINE_BYTES, LogLine, RunLog, arms, parse_line
 from tidings.scenarios.summary import summarise
 
@@ -68,6 +70,49 @@ def test_no_bytes_raise(tmp_path_factory: pytest.TempPathFactory, lines: list[by
 def test_a_line_is_read_or_refused_with_a_reason(raw: bytes):
     with suppress(ValueError):
         assert isinstance(parse_line(raw), LogLine)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(lines=st.lists(hostile_lines() | any_lines().map(str.encode), max_size=12))
+def test_many_lines_at_once_are_read_as_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+):
+    run = tmp_path_factory.mktemp("run")
+    lines = [line.replace(b"\n", b"") for line in lines]
+    (run / "events.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    read, refused, unknown = [], 0, 0
+    for line in filter(bytes.strip, lines):
+        try:
+            found = parse_line(line + b"\n")
+        except ValueError:
+            refused += 1
+            continue
+        if isinstance(found.event, dict):
+            unknown += 1
+        else:
+            read.append(found)
+    log = RunLog(run)
+    together = [line_of_record(record) for batch in log.batches() for record in batch]
+    assert repr(together) == repr(read)
+    assert (log.corrupt, log.unknown) == (refused, unknown)
+
+
+def test_without_msgspec_the_same_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_log(tmp_path / "events.jsonl", honest_run(peers=3, rounds=2))
+    fast = list(RunLog(tmp_path))
+    monkeypatch.setattr(records, "_decoder", lambda: None)
+    assert list(RunLog(tmp_path)) == fast
+    assert summarise(tmp_path).peers == 3
+
+
+def test_two_objects_on_a_line_or_one_on_two_are_no_lines(tmp_path: Path):
+    good = line_of(1, "a", sent())
+    (tmp_path / "events.jsonl").write_text(
+        good + good.strip() + good + good.replace(", ", ",\n", 1) + good
+    )
+    log = RunLog(tmp_path)
+    assert len(list(log)) == 2
+    assert [bad.line for bad in log.bad_lines] == [2, 3, 4]
 
 
 def test_every_kind_of_event_comes_back_as_it_was_written():

@@ -101,6 +101,37 @@ def test_a_sweep_gives_what_the_runs_alone_give(
     assert whole["points"][0]["accuracy_mean"]["mean"] == pytest.approx(sum(means) / 2)
 
 
+def test_a_sweep_is_inspected_as_it_was_told(capfd: pytest.CaptureFixture[str]) -> None:
+    over = ["--over", "rules.topology.kind=ring,complete", "--out", "s", "--processes", "1"]
+    assert main(["sweep", "quickstart", *SMALL_SETS, *over, "--json"]) == 0
+    told = last_json(capfd)
+    assert main(["inspect", "s", "--json"]) == 0
+    shown = last_json(capfd)
+    assert shown == {key: told[key] for key in shown}
+    assert main(["inspect", "s", "--plots", "p"]) == 0
+    out = capfd.readouterr().out
+    assert "complete" in out
+    assert "p/learning.png" in out
+
+
+def test_the_file_of_a_graph_is_found_wherever_the_sweep_stands(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name, edges in (("path", "0 1\n1 2\n"), ("triangle", "0 1\n1 2\n2 0\n")):
+        (tmp_path / "in" / f"{name}.txt").write_text(edges)
+    (tmp_path / "in" / "it.toml").write_text(
+        'name = "it"\nscenario = "quickstart"\nset.rules.topology.kind = "edges"\n'
+        'grid.rules.topology.file = ["path.txt", "triangle.txt"]\n'
+    )
+    command = ["sweep", "in/it.toml", *SMALL_SETS[:2], *SMALL_SETS[4:], "--set", "peers=3"]
+    assert main([*command, "--out", "s", "--processes", "1", "--json"]) == 0
+    found = [point["messages_per_peer"]["mean"] for point in last_json(capfd)["points"]]
+    assert found[0] < found[1]
+    assert main(["sweep", "--resume", "s", "--json"]) == 0
+    assert last_json(capfd)["finished"] == 2
+
+
 def test_people_see_a_table_and_where_the_files_are(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,7 +157,7 @@ def test_people_see_a_table_and_where_the_files_are(
 def test_without_an_argument_the_sweeps_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--json"]) == 0
     rows = last_json(capfd)
-    assert [row["name"] for row in rows] == ["graphs"]
+    assert [row["name"] for row in rows] == ["graphs", "learning"]
     assert main(["sweep"]) == 0
     assert "graphs" in capfd.readouterr().out
 

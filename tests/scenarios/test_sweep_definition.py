@@ -94,6 +94,17 @@ def test_a_listed_point_may_have_a_label_of_its_own():
     assert [job.point.values for job in jobs] == [{"rules.rounds": 3}, {"rules.rounds": 30}]
 
 
+def test_a_label_stands_for_what_its_point_sets_and_the_grid_is_added():
+    listed = ({"rules.optimiser": "sgd", "rules.rounds": 3, "label": "plain"}, {"rules.rounds": 4})
+    jobs = jobs_of(sweep(points=listed, grid={"partition.alpha": [0.1, 1.0]}), base(), where="it")
+    assert [job.point.label for job in jobs] == [
+        "plain, alpha 0.1",
+        "plain, alpha 1.0",
+        "rounds 4, alpha 0.1",
+        "rounds 4, alpha 1.0",
+    ]
+
+
 def test_a_runs_id_depends_on_all_settings_and_on_nothing_else():
     def ids(**settings: Any) -> dict[tuple[int, int], str]:
         jobs = jobs_of(sweep(**settings), base(), where="it")

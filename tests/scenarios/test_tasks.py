@@ -8,7 +8,7 @@ import torch
 
 from tidings.crypto.errors import ConfigError
 from tidings.scenarios import tasks
-from tidings.scenarios.models import cnn28, mlp, mlp28
+from tidings.scenarios.models import cnn8, cnn28, mlp, mlp28
 from tidings.scenarios.tasks import digits, digits28
 
 
@@ -74,7 +74,9 @@ def test_a_split_with_an_empty_side_is_refused(task, share):
         task(test_share=share)
 
 
-@pytest.mark.parametrize(("make", "count"), [(mlp, 2410), (mlp28, 50890), (cnn28, 9226)])
+@pytest.mark.parametrize(
+    ("make", "count"), [(mlp, 2410), (mlp28, 50890), (cnn28, 9226), (cnn8, 3818)]
+)
 def test_the_models_are_as_large_as_they_say(make, count):
     assert sum(p.numel() for p in make().parameters()) == count
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from ....crypto.errors import TransportError
-from ....crypto.identity import Identity
 from .feed import broadcast_digest, pack_piece
-from .head import OPENING_BYTES, Head
 from .limits import MqttLimits
 from .link import Link
 from .pacing import Pacer
@@ -28,12 +26,12 @@ _AVOID_MOST_S = 3600.0  # how rarely a feed that cannot be published is tried ag
 
 @dataclass(frozen=True, slots=True)
 class _Broadcast:
-    head: Head
-    frame: bytes  # what goes over the feed; empty when it went over the links
+    number: int
+    frame: bytes
 
 
 class Broadcaster:
-    """Publishes on the feed and the head topic of ``identity``.
+    """Publishes on the feed of the peer whose ``topics`` these are.
 
     ``instance`` tells the broadcasts of this run from those of another. What cannot be published
     because the broker is gone is dropped: the links that it was announced on are gone as well.
@@ -42,16 +40,13 @@ class Broadcaster:
 
     def __init__(
         self,
-        identity: Identity,
-        network_id: bytes,
+        topics: Topics,
         out: Publisher,
         limits: MqttLimits,
         instance: bytes,
         warn: Callable[[str], None],
     ) -> None:
-        self._identity = identity
-        self._network_id = network_id
-        self._topics = Topics(network_id, identity.verify_key)
+        self._topic = topics.my_feed
         self._out = out
         self._limits = limits
         self._instance = instance
@@ -73,27 +68,19 @@ class Broadcaster:
         while self._queue and self._queued_bytes + len(frame) > self._limits.max_queued_bytes:
             self._room.clear()
             await self._room.wait()
-        self._number += 1
-        head = Head(
-            instance=self._instance,
-            number=self._number,
-            size=len(frame),
-            digest=broadcast_digest(frame),
-            opening=bytes(frame[:OPENING_BYTES]),
-        )
-        by_feed = (
-            len(links) > 1
-            and len(frame) > SMALL_BYTES
-            and anyio.current_time() >= self._avoid_until
-        )
-        announced = Announcement(instance=self._instance, digest=head.digest, size=len(frame))
-        for link in links:
-            if by_feed:
-                link.announce(self._number, announced, frame)
-            else:
+        avoided = anyio.current_time() < self._avoid_until
+        if len(links) < 2 or len(frame) <= SMALL_BYTES or avoided:
+            for link in links:
                 link.push(frame)
-        self._queue.append(_Broadcast(head, frame if by_feed else b""))
-        self._queued_bytes += len(self._queue[-1].frame)
+            return
+        self._number += 1
+        announced = Announcement(
+            instance=self._instance, digest=broadcast_digest(frame), size=len(frame)
+        )
+        for link in links:
+            link.announce(self._number, announced, frame)
+        self._queue.append(_Broadcast(self._number, frame))
+        self._queued_bytes += len(frame)
         self._queued.set()
 
     async def run(self) -> None:
@@ -106,15 +93,10 @@ class Broadcaster:
             first, began = self._queue[0], anyio.current_time()
             failed = False
             try:
-                await self._publish(first.head.number, first.frame)
-                if len(self._queue) == 1:  # only the newest head is of use
-                    message = first.head.sign(self._identity, self._network_id)
-                    topic = self._topics.head(self._identity.verify_key)
-                    self._out.hint(topic, message)
+                await self._publish(first.number, first.frame)
             except* TransportError:
                 failed = True
-            if first.frame:
-                self._learn(began, failed=failed)
+            self._learn(began, failed=failed)
             self._queue.popleft()
             self._queued_bytes -= len(first.frame)
             self._room.set()
@@ -125,14 +107,13 @@ class Broadcaster:
         mosquitto 2.0.11 closes the connection of who publishes what its ACL denies, often before
         the reason can be read. Trying again with every broadcast would cost all links each time.
         """
-        topic = self._topics.feed(self._identity.verify_key)
-        if not failed and not self._out.denied(topic, began):
+        if not failed and not self._out.denied(self._topic, began):
             self._avoid_s = self._limits.warn_every_s
             return
         self._warn(
             "a broadcast could not be published, so broadcasts go over the links for"
             f" {self._avoid_s:g} s; if this is said again, the broker's ACL denies 'write' of"
-            f" {topic}"
+            f" {self._topic}"
         )
         self._avoid_until = anyio.current_time() + self._avoid_s
         self._avoid_s = min(2 * self._avoid_s, _AVOID_MOST_S)
@@ -159,7 +140,7 @@ class Broadcaster:
     async def _publish_piece(self, message: bytes, size: int) -> None:
         began = anyio.current_time()
         try:
-            await self._out.publish(self._topics.feed(self._identity.verify_key), message)
+            await self._out.publish(self._topic, message)
             now = anyio.current_time()
             self._pacer.acknowledged(size, now - began, now)
         finally:

@@ -28,6 +28,7 @@ class MqttLimits(Limits):
     max_unsent_bytes: int = 32 * MIB  # handed to the connection and not yet with the broker
     max_inbox_bytes: int = 32 * MIB  # received from the broker and not yet looked at
     max_broadcast_bytes: int = 96 * MIB  # received of one author and not yet announced by it
+    max_notice_bytes: int = 4 * KIB  # what a peer leaves at the broker
     target_delay_s: float = 1.0
     progress_s: float = 30.0  # a link on which nothing is acknowledged for so long is cut
     broadcast_wait_s: float = 3.0  # after so long without progress it is asked for directly

@@ -3,7 +3,7 @@
     tidings/NETWORK/here/PEER           retained while PEER is connected; its last will empties it
     tidings/NETWORK/to/RECEIVER/SENDER  the link channel: handshake, chunks, acknowledgements
     tidings/NETWORK/feed/AUTHOR         broadcasts: one publish reaches all followers
-    tidings/NETWORK/head/AUTHOR         retained: what the author broadcast last (mqtt/head.py)
+    tidings/NETWORK/head/AUTHOR         retained: the notice that it left (gossip/notice.py)
 
 NETWORK is the network id and a peer its verify key, both in hexadecimal, so that a broker's ACL
 can hold each member to its own name (mqtt/broker_config.py).
@@ -48,8 +48,13 @@ class Topics:
         """Where ``author`` broadcasts."""
         return f"{self._prefix}feed/{author.hex()}"
 
+    @property
+    def my_feed(self) -> str:
+        """Where this peer broadcasts."""
+        return self.feed(self._own_key)
+
     def head(self, author: bytes) -> str:
-        """Where ``author`` says what it broadcast last."""
+        """Where ``author`` leaves a notice of how far its feed is."""
         return f"{self._prefix}head/{author.hex()}"
 
     def to(self, peer: bytes) -> str:

@@ -1,9 +1,11 @@
 """Links over an MQTT broker: no peer needs an address of its own, and the broker sees only seals.
 
-Of two peers the one with the smaller verify key dials, so both must seek each other. A link is
-made by a handshake on the two ``to`` topics (mqtt/handshake.py) and lives while heartbeats come
-(mqtt/link.py). The broker's retained presence and last will only make things faster: they wake a
-dialler, and they tell at once that a peer is gone.
+Of two peers that seek each other the one with the smaller verify key makes the link: it answers
+no offer of the other. A newcomer, whom nobody seeks yet, is answered whichever key is smaller. A
+link is made by a handshake on the two ``to`` topics (mqtt/handshake.py) and lives while heartbeats
+come (mqtt/link.py). The broker's retained presence and last will only make things faster: they
+wake a dialler, and they tell at once that a peer is gone. It also retains the notice that each
+peer left, for those who come while that peer sleeps.
 
 All that a link was lies in the two peers. When either loses its connection to the broker, its
 links are cut and made again, with new keys, and nothing of the old session is delivered.
@@ -11,22 +13,21 @@ links are cut and made again, with new keys, and nothing of the old session is d
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from ....crypto.errors import RemoteError, TransportError
 from ....crypto.identity import Entropy, Identity, short_id
-from ..base import Accept, Backend, Deliver
+from ..base import Accept, Backend, Deliver, Left
 from .broadcast import Broadcaster
 from .dialling import Dialling
 from .feed import Feed
 from .handshake import Channel, kind_of
-from .head import Head
 from .limits import MqttLimits
 from .link import Link
 from .packets import INSTANCE_BYTES, VERSION, Kind
@@ -58,7 +59,6 @@ class MqttTransport:
         entropy: Entropy = os.urandom,
     ) -> None:
         self._own_key = identity.verify_key
-        self._network_id = network_id
         self._settings = settings
         self._accept = accept
         self._limits = limits or MqttLimits()
@@ -67,7 +67,9 @@ class MqttTransport:
         self._links: dict[bytes, Link] = {}
         self._sought: frozenset[bytes] = frozenset()
         self._feeds: dict[bytes, Feed] = {}
-        self._heads: dict[bytes, Head] = {}
+        self._notice = b""  # what this peer leaves
+        self._found: dict[bytes, bytes] = {}  # notices of others, not yet delivered
+        self._finding = asyncio.Event()
         self._tasks: TaskGroup | None = None
         self._deliver: Deliver
         self._session = MqttSession(
@@ -86,8 +88,7 @@ class MqttTransport:
             identity, network_id, self._limits, post=self.post, warn=self._warnings, entropy=entropy
         )
         self._broadcaster = Broadcaster(
-            identity,
-            network_id,
+            self._topics,
             self._session.out,
             self._limits,
             entropy(INSTANCE_BYTES),
@@ -98,11 +99,6 @@ class MqttTransport:
     def backend(self) -> Backend:
         """aiomqtt runs on asyncio alone."""
         return "asyncio"
-
-    @property
-    def heads(self) -> Mapping[bytes, Head]:
-        """What each followed peer broadcast last, as far as the broker retains it: a hint."""
-        return MappingProxyType(self._heads)
 
     async def run(
         self,
@@ -124,6 +120,7 @@ class MqttTransport:
                 self._refollow()
                 self._tasks.start_soon(self._session.run)
                 self._tasks.start_soon(self._broadcaster.run)
+                self._tasks.start_soon(self._tell_of_notices)
                 task_status.started([self._settings.url])
                 self._seek_all()
                 try:
@@ -149,8 +146,7 @@ class MqttTransport:
     async def broadcast(self, peers: Sequence[bytes], frame: bytes) -> None:
         """Hand one frame over for all of ``peers`` that there is a link to, with one publish.
 
-        On each link it keeps its place among the frames that are sent there, and the head that
-        the broker retains names it even when nobody is linked. Waits while
+        On each link it keeps its place among the frames that are sent there. Waits while
         broadcasts before it have not reached the broker; a link that has not taken too many of
         them is cut, so that it holds up no other. Raises ``TransportError`` when the frame is
         empty or over the limit.
@@ -158,6 +154,12 @@ class MqttTransport:
         self._limits.check_frame(len(frame))
         links = [link for peer in dict.fromkeys(peers) if (link := self._links.get(peer))]
         await self._broadcaster.broadcast([link for link in links if link.up], frame)
+
+    def leave(self, notice: bytes) -> None:
+        """Have the broker retain this notice; see ``Retaining``."""
+        if len(notice) <= self._limits.max_notice_bytes:
+            self._notice = notice
+            self._put_up_notice()
 
     def seek(self, peers: Mapping[bytes, Sequence[str]]) -> None:
         """Name the peers that links are wanted with; a broker needs no addresses of theirs."""
@@ -188,14 +190,13 @@ class MqttTransport:
     def _seek_all(self) -> None:
         """Have one task for each peer to dial, and none for others."""
         if self._tasks is not None:
-            to_dial = {peer for peer in self._sought if self._own_key < peer}
-            self._dialling.keep(self._tasks, to_dial, self._links, self._admits)
+            self._dialling.keep(self._tasks, self._sought, self._links, self._admits)
 
     def _refollow(self) -> None:
         """Subscribe to the topics of those who are sought or linked, and to one's own."""
         followed = self._sought | self._links.keys()
         self._feeds = {peer: self._feeds.get(peer) or Feed(self._limits) for peer in followed}
-        self._heads = {peer: head for peer, head in self._heads.items() if peer in followed}
+        self._found = {peer: left for peer, left in self._found.items() if peer in followed}
         filters = [topic for peer in followed for topic in self._topics.of(peer)]
         self._session.follow([self._topics.mine, *filters])
 
@@ -243,6 +244,19 @@ class MqttTransport:
 
     def _came(self) -> None:
         self._dialling.wake()
+        self._put_up_notice()  # a broker that was started anew has lost it
+
+    def _put_up_notice(self) -> None:
+        if self._notice:
+            self._session.out.hint(self._topics.head(self._own_key), self._notice)
+
+    async def _tell_of_notices(self) -> None:
+        while True:
+            await self._finding.wait()
+            self._finding.clear()
+            while self._found:
+                peer = next(iter(self._found))
+                await self._deliver(Left(peer=peer, notice=self._found.pop(peer)))
 
     def _went(self, why: str) -> None:
         for link in self._links.values():
@@ -268,7 +282,9 @@ class MqttTransport:
                     if peer in self._links:
                         self._links[peer].poke()
                 case "head" if peer in self._feeds and payload:
-                    self._heads[peer] = Head.read(payload, peer, self._network_id)
+                    if len(payload) <= self._limits.max_notice_bytes:
+                        self._found[peer] = payload
+                        self._finding.set()
         except RemoteError as error:
             logger.debug("a message on %s was refused: %s", topic, error)
 
@@ -279,8 +295,10 @@ class MqttTransport:
             if link is not None and link.receive(packet):
                 return
             channel = self._dialling.proved(peer, packet)
-        elif kind == Kind.OFFER and peer < self._own_key:
-            if peer in self._links or len(self._links) < self._limits.max_connections:
+        elif kind == Kind.OFFER:
+            is_ours_to_make = self._own_key < peer and peer in self._sought
+            has_room = peer in self._links or len(self._links) < self._limits.max_connections
+            if has_room and not is_ours_to_make:
                 self._dialling.answer(peer, packet)
             return
         elif kind == Kind.ANSWER:

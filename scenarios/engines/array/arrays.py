@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.grid import GridVector, from_grid
+from ....gossip.mixing import form_of
 from ....gossip.rules import Rules
 from .tiles import WIDTH, Tiles, tiles_of
 
@@ -24,7 +25,7 @@ class Arrays:
     Matrices are in tiles (tiles.py). ``models`` (N, P) are the private models that the next round
     begins from. ``public`` (N + S, V, P) are the public copies of V vectors, then S spare rows for
     older copies that somebody still has to mix with. ``remembered`` (N, M, P) is the memory of the
-    gossip rule, ``base`` (N, V, P) is there for feedback mixing. ``gamma`` (N, V) are the step
+    gossip rule, ``base`` (N, V, P) is there for feedback. ``gamma`` (N, V) are the step
     sizes of mixing; ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,) the round and
     number of the last entry, how often each node has trained, and whether its last release came
     from training.
@@ -64,6 +65,8 @@ class Arrays:
     def allocated(cls, parameters: int, rules: Rules, *, spare: int, allocate: Allocate) -> Arrays:
         """Arrays for the nodes of a network, over whatever ``allocate(shape, dtype)`` gives."""
         n, algorithm = rules.topology.nodes, algorithm_of(rules)
+        forms = [form_of(rules.mixing, vector) for vector in range(algorithm.vectors)]
+        feeds_back = "feedback" in forms
 
         def matrix(rows: int, dtype: DTypeLike, vectors: int = 1) -> Tiles[Any]:
             shape = (vectors * tiles_of(parameters), rows, WIDTH)
@@ -76,7 +79,7 @@ class Arrays:
             models=matrix(n, np.float32),
             public=matrix(n + spare, np.int32, algorithm.vectors),
             remembered=matrix(n, np.float32, algorithm.slots),
-            base=matrix(n if rules.mixing == "feedback" else 0, np.float32, algorithm.vectors),
+            base=matrix(n if feeds_back else 0, np.float32, algorithm.vectors),
             gamma=allocate((n, algorithm.vectors), np.float64),
             rounds=vector(np.int64),
             sequences=vector(np.int64),

@@ -14,7 +14,7 @@ from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.block_mixing import NOBODY, Hearing, block_of, block_pull, hearing
 from ....gossip.encoded_size import encoded_sizes
 from ....gossip.grid import FloatVector, from_grid
-from ....gossip.mixing import gamma_of
+from ....gossip.mixing import base_of, gamma_of
 from ....gossip.publishing import Step, next_step
 from ....gossip.robust import BY_COORDINATE, PLAIN, middle_pull, trusted_weights
 from ....gossip.rules import Rules
@@ -123,7 +123,8 @@ def _take_step(
     step = next_step(vectors, arrays.public.whole_rows(nodes), rules, rounds[:, None])
     arrays.public.put(nodes, step.copy)
     if len(arrays.base):
-        arrays.base.put(nodes, step.z)
+        copies = from_grid(step.copy, rules.grid_bits)
+        arrays.base.put(nodes, base_of(rules.mixing, copies, step.z))
     arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
     return step
 
