@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from ....crypto.errors import ConfigError
 from ....gossip.block_mixing import NOBODY
-from ...faults import Faults
-from ..sim import SILENCE_S
+from ...faults import SILENCE_S, Faults
 from .graph import Graph
 from .outages import Cuts, Downtimes, train_times
 from .tape import Nodes, Times, Wave

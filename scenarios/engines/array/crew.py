@@ -31,6 +31,7 @@ from .tiles import tiles_of
 from .workers import Scores, Workers, joined
 
 SHARED_VALUES = 2**21  # parameters of all nodes from which on helpers are worth their start
+PATIENCE_S = 10.0  # until a helper has gone
 MakeWorkers = Callable[[Scenario], Workers]
 
 
@@ -59,6 +60,10 @@ class Crew:
         """Test the models of some nodes."""
         return self._workers.evaluate(nodes, self.arrays.models.rows(nodes))
 
+    def cpu_s(self) -> float:
+        """CPU seconds that all processes together have spent so far."""
+        return _cpu_s()
+
     def close(self) -> None:
         """Let helpers go."""
 
@@ -85,6 +90,7 @@ class SharedCrew(Crew):
         super().__init__(arrays, scenario, workers)
         context = multiprocessing.get_context("spawn")
         self._lines: list[Connection] = []
+        self._processes = []
         place = (genesis.size, spare, self._shared.path)
         for _ in range(helpers):
             ours, theirs = context.Pipe()
@@ -94,6 +100,7 @@ class SharedCrew(Crew):
             process.start()
             theirs.close()
             self._lines.append(ours)
+            self._processes.append(process)
         try:
             self._together([("ready",)] * helpers, lambda: None)
         finally:
@@ -116,7 +123,8 @@ class SharedCrew(Crew):
             return super().mix(wave, weights)
         tiles = self._parts(tiles_of(self.arrays.models.columns))
         ranges = [range(part.start, part.stop) for part in tiles]
-        told = replace(wave, heard_by=None, skips=())
+        none = wave.keep[:0]  # what others need not know
+        told = replace(wave, publish=none, publish_rounds=none, heard_by=None, skips=())
         jobs = [("mix", told, weights, some) for some in ranges[1:]]
         used: Weights
         used, _ = self._together(jobs, lambda: self._mix(wave, weights, ranges[0]))
@@ -137,11 +145,18 @@ class SharedCrew(Crew):
             samples=own.samples,
         )
 
+    def cpu_s(self) -> float:
+        """CPU seconds that all processes together have spent so far."""
+        own, others = self._together([("cpu_s",)] * len(self._lines), _cpu_s)
+        return float(own + sum(others))
+
     def close(self) -> None:
         """Let the helpers go."""
         for line in self._lines:
             with suppress(OSError):
                 line.close()
+        for process in self._processes:
+            process.join(PATIENCE_S)
 
     def _parts(self, length: int) -> list[slice]:
         """Equal shares of so many things, the first for this process."""
@@ -192,6 +207,7 @@ def _help(
         "publish": crew.publish,
         "mix": crew._mix,
         "evaluate": crew.evaluate,
+        "cpu_s": _cpu_s,
     }
     with suppress(EOFError, OSError):
         while True:
@@ -201,6 +217,11 @@ def _help(
             except TidingsError as error:
                 answer = _Failed(str(error))
             line.send(None if kind == "mix" else answer)
+
+
+def _cpu_s() -> float:
+    spent = os.times()
+    return spent.user + spent.system
 
 
 def _publishing(wave: Wave, part: slice) -> Wave:
