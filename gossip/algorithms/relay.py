@@ -47,8 +47,8 @@ def relay(models: FloatVector, heard: Relayed, links: Links) -> tuple[FloatVecto
         known[links.senders] - heard.sums[back], counts[links.senders] - heard.counts[back]
     )
     known, counts = _gathered(models, told, links)
-    mean: FloatVector = known / counts[:, None].astype(np.float32)
-    return mean, told
+    known /= counts[:, None].astype(np.float32)
+    return known, told
 
 
 def _gathered(
