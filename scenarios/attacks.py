@@ -89,7 +89,8 @@ def alone(
         case "noise":
             length = np.linalg.norm((z - before).astype(np.float64), axis=-1, keepdims=True)
             scale = np.float32(NOISE) * length.astype(np.float32) / np.sqrt(np.float32(z.shape[-1]))
-            return z + scale * generator.standard_normal(z.shape, dtype=np.float32)
+            noisy: FloatVector = z + scale * generator.standard_normal(z.shape, dtype=np.float32)
+            return noisy
         case "label-flip":  # the lie was in the records
             return z
 
@@ -165,7 +166,8 @@ def _undone(sight: Sight) -> NDArray[np.float64]:
     x = sight.releases.astype(np.float64)
     honest = np.where(sight.attackers, 0.0, sight.weights)
     pull = honest @ x - honest.sum(axis=1, keepdims=True) * x
-    return x - pull / _weight_of_attackers(sight)
+    undone: NDArray[np.float64] = x - pull / _weight_of_attackers(sight)
+    return undone
 
 
 def _driven_apart(sight: Sight) -> NDArray[np.float64]:
@@ -181,7 +183,9 @@ def _driven_apart(sight: Sight) -> NDArray[np.float64]:
     mode = np.zeros(len(x))
     mode[kept] = np.linalg.eigh(laplacian)[1][:, min(1, len(kept) - 1)]
     share = np.where(sight.attackers, 0.0, sight.weights).sum(axis=1, keepdims=True)
-    return x + share / _weight_of_attackers(sight) * np.outer(mode, mode @ x)
+    drive = share / _weight_of_attackers(sight) * np.outer(mode, mode @ x)
+    driven: NDArray[np.float64] = x + drive
+    return driven
 
 
 def _weight_of_attackers(sight: Sight) -> NDArray[np.float64]:
