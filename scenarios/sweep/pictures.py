@@ -216,9 +216,9 @@ def _look(number: int) -> tuple[str, str]:
 
 def _legend(figure: Any, axes: Any, entries: int) -> None:
     if entries <= 5:
-        axes.legend(loc="best")
+        axes.legend(loc="best", handlelength=3)
     else:
-        figure.legend(loc="outside right upper", fontsize=8)
+        figure.legend(loc="outside right upper", fontsize=8, handlelength=3)
         figure.set_figwidth(9.4)
 
 
