@@ -172,7 +172,7 @@ def _listed(summary: SweepSummary, points: Sequence[PointSummary]) -> Any:
     axes.xaxis.set_major_locator(_any_ticks())
     axes.xaxis.set_major_formatter(lambda value, _: percent(value).replace(".0 %", " %"))
     axes.grid(axis="y", visible=False)
-    return _noted(axes, summary)
+    return _noted(axes, summary, below=True)
 
 
 def _axis(varied: Sequence[str], points: Sequence[PointSummary]) -> str | None:
@@ -216,17 +216,20 @@ def _look(number: int) -> tuple[str, str]:
 
 def _legend(figure: Any, axes: Any, entries: int) -> None:
     if entries <= 5:
-        axes.legend(loc="best")
+        axes.legend(loc="best", handlelength=3)
     else:
-        figure.legend(loc="outside right upper", fontsize=8)
+        figure.legend(loc="outside right upper", fontsize=8, handlelength=3)
         figure.set_figwidth(9.4)
 
 
-def _noted(axes: Any, summary: SweepSummary) -> Any:
-    """Say what the bars are; gives the figure."""
+def _noted(axes: Any, summary: SweepSummary, *, below: bool = False) -> Any:
+    """Say what the bars are, beside the title or below the axis; gives the figure."""
     if len(summary.seeds) > 1:
         note = f"± standard deviation over {len(summary.seeds)} seeds"
-        axes.set_title(note, loc="right", fontsize=9, weight="normal")
+        if below:
+            axes.set_xlabel(note)
+        else:
+            axes.set_title(note, loc="right", fontsize=9, weight="normal")
     return axes.figure
 
 

@@ -20,6 +20,7 @@ from tidings.__main__ import main
 from tidings.scenarios.summary import summarise
 
 ROOT = Path(__file__).parents[2]
+ONE = ["--processes", "1", "--json"]  # a process takes a second to begin
 TIMES = {"wall_s"}  # the only column that may differ when a sweep is run again
 
 
@@ -128,7 +129,7 @@ def test_the_file_of_a_graph_is_found_wherever_the_sweep_stands(
     assert main([*command, "--out", "s", "--processes", "1", "--json"]) == 0
     found = [point["messages_per_peer"]["mean"] for point in last_json(capfd)["points"]]
     assert found[0] < found[1]
-    assert main(["sweep", "--resume", "s", "--json"]) == 0
+    assert main(["sweep", "--resume", "s", *ONE]) == 0
     assert last_json(capfd)["finished"] == 2
 
 
@@ -191,7 +192,7 @@ def test_a_run_whose_process_dies_is_told_and_run_again(
     assert run.startswith("s1-")
     assert "ended by itself (3)" in why
     assert (whole["finished"], whole["planned"]) == (2, 3)
-    assert main(["sweep", "--resume", "s", "--json"]) == 0
+    assert main(["sweep", "--resume", "s", *ONE]) == 0
     whole = last_json(capfd)
     assert (whole["finished"], whole["broken"]) == (3, {})
 
@@ -246,7 +247,7 @@ LONGER = [*SMALL_SETS, "--set", "rules.rounds=12", "--over", "partition.alpha=0.
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the same sweep, run in one go."""
     folder = tmp_path_factory.mktemp("whole") / "s"
-    assert main(["sweep", "quickstart", *LONGER, "--out", str(folder), "--json"]) == 0
+    assert main(["sweep", "quickstart", *LONGER, "--out", str(folder), *ONE]) == 0
     return folder
 
 
@@ -273,7 +274,7 @@ def test_a_sweep_that_was_stopped_goes_on_and_runs_nothing_twice(
         assert f"Interrupted. To go on: tidings sweep --resume {folder}" in err
         assert "Traceback" not in err
         assert len(table(folder)) == len(before)
-    assert main(["sweep", "--resume", str(folder), "--json"]) == 0
+    assert main(["sweep", "--resume", str(folder), *ONE]) == 0
     whole = last_json(capfd)
     assert (whole["finished"], whole["planned"], whole["broken"]) == (4, 4, {})
     after = results(folder)
@@ -287,12 +288,12 @@ def test_a_sweep_that_was_stopped_goes_on_and_runs_nothing_twice(
 def test_points_added_to_a_sweep_are_run_and_the_others_kept(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["sweep", "quickstart", *SMALL_SETS, "--over", "peers=4", "--out", "s", "--json"]
+    command = ["sweep", "quickstart", *SMALL_SETS, "--over", "peers=4", "--out", "s", *ONE]
     assert main(command) == 0
     before = results(tmp_path / "s")
     file = tmp_path / "s" / "sweep.toml"
     file.write_text(file.read_text().replace("4,", "3, 4,"))
-    assert main(["sweep", "--resume", "s", "--json"]) == 0
+    assert main(["sweep", "--resume", "s", *ONE]) == 0
     assert [row["peers"] for row in table(tmp_path / "s")] == ["3", "4"]
     assert before.items() <= results(tmp_path / "s").items()
     assert last_json(capfd)["finished"] == 2
