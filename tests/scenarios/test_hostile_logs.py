@@ -1,4 +1,4 @@
-"""Logs that are cut short, corrupted, foreign or made to harm: a clear line for each, no failure."""
+"""Logs that are cut short, corrupted, foreign or made to harm: a clear line for each."""
 
 from __future__ import annotations
 
