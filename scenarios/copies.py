@@ -7,6 +7,7 @@ author noted as published, and what its followers noted as received.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 from .summary_values import Copies, CopyDifference
 
@@ -20,16 +21,16 @@ class PublishedStates:
     hash) is kept by itself.
     """
 
-    __slots__ = ("_first", "_odd", "_row", "last")
+    __slots__ = ("_first", "_next", "_odd", "_row", "last")
 
     def __init__(self) -> None:
-        self._first = 0
+        self._first = self._next = 0
         self._row = bytearray()
         self._odd: dict[int, str] = {}
         self.last = 0
 
     def __contains__(self, sequence: int) -> bool:
-        return sequence in self._odd or 0 <= sequence - self._first < self._entries
+        return sequence in self._odd or self._first <= sequence < self._next
 
     def __getitem__(self, sequence: int) -> str:
         if sequence in self._odd:
@@ -41,20 +42,15 @@ class PublishedStates:
         """Note an entry that was not there."""
         self.last = max(self.last, sequence)
         if not self._row:
-            self._first = sequence
-        try:
-            packed = bytes.fromhex(state)
-        except ValueError:
-            packed = b""
-        in_order = sequence == self._first + self._entries
-        if in_order and len(packed) == STATE_BYTES and packed.hex() == state:
-            self._row += packed
-        else:
-            self._odd[sequence] = state
-
-    @property
-    def _entries(self) -> int:
-        return len(self._row) // STATE_BYTES
+            self._first = self._next = sequence
+        if sequence == self._next and len(state) == 2 * STATE_BYTES and state.islower():
+            with suppress(ValueError):
+                packed = bytes.fromhex(state)
+                if len(packed) == STATE_BYTES:  # blanks are allowed in hex
+                    self._row += packed
+                    self._next += 1
+                    return
+        self._odd[sequence] = state
 
 
 class CopyChecker:

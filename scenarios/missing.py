@@ -27,7 +27,7 @@ class Missing:
 
 def what_is_missing(tally: Tally, log: RunLog) -> tuple[Missing, ...]:
     """Everything that the logs speak of, or must once have held, and do not hold."""
-    found = [*_peers(tally), *_parts(log)]
+    found = [*_peers(tally), *_parts(log), *_ends(log)]
     for name, peer in tally.peers.items():
         found += _of_peer(name, peer)
     if tally.log_version > LOG_VERSION:
@@ -78,6 +78,16 @@ def _parts(log: RunLog) -> Iterator[Missing]:
             if after > before + 1:
                 gone = f"part {before + 1}" + (f" to {after - 1}" if after > before + 2 else "")
                 yield Missing(what="part", which=log.name(file), detail=f"{gone} is not there")
+
+
+def _ends(log: RunLog) -> Iterator[Missing]:
+    for file in log.torn:
+        detail = "it ends in the midst of a line, as after a kill or a power cut"
+        if file.endswith(".gz"):
+            detail = "it is cut short, or is no gzip file: the rest of this part is lost"
+        elif file.endswith(".tmp"):
+            detail = "this part of a table was never closed: the run is at it, or was killed there"
+        yield Missing(what="end", which=file, detail=detail)
 
 
 def _of_peer(name: str, peer: PeerTally) -> Iterator[Missing]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Sketch = NDArray[np.float64]
+NEVER = 2**62  # a stride that divides no sequence number but 0
 MARKS = 16  # so many frames of a road are remembered with their times
 
 
@@ -99,12 +100,21 @@ class PeerTally:
     told_accuracy: int = -1
     to: dict[str, Road] = field(default_factory=dict)  # by short id
     heard: dict[str, Road] = field(default_factory=dict)  # by short id
+    marks: bool = True  # whether its roads remember the times of frames
     holds: dict[str, tuple[int, str]] = field(default_factory=dict)  # copies, as in CopyChecker
     companions: dict[str, Companion] = field(default_factory=dict)  # by short id
     published_rounds: array[int] = field(default_factory=lambda: array("q"))
     published_at: array[float] = field(default_factory=lambda: array("d"))
     mixed_rounds: array[int] = field(default_factory=lambda: array("q"))
     mixed_at: array[float] = field(default_factory=lambda: array("d"))
+
+    def road_to(self, peer_id: str) -> Road:
+        """Frames to another, none yet."""
+        return self.to.setdefault(peer_id, Road(stride=1 if self.marks else NEVER))
+
+    def road_from(self, peer_id: str) -> Road:
+        """Frames from another, none yet."""
+        return self.heard.setdefault(peer_id, Road(stride=1 if self.marks else NEVER))
 
     def companion(self, peer_id: str) -> Companion:
         """What is known of this peer's mixing with another."""

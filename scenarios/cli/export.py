@@ -36,7 +36,7 @@ def export(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Curves for TensorBoard, the graph for Gephi (GraphML, GEXF), figures for Prometheus."""
+    """Curves for TensorBoard, the graph for Gephi, figures for Prometheus."""
     with folders_of(runs) as folders:
         if len(folders) == 1 and folders[0] not in (inside := arms(folders[0])).values():
             raise ConfigError(

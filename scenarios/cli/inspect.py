@@ -59,10 +59,10 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of tables.")] = False,
 ) -> None:
-    """Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent; what is wrong.
+    """Who spoke to whom, what was refused and why, accuracy, bytes, privacy spent.
 
-    Reads event logs, never databases. A folder with several runs in it, such as a comparison's, is
-    shown side by side; that of a sweep as its points.
+    Names what seems wrong, too. Reads event logs, never databases. A folder with several runs in
+    it, such as a comparison's, is shown side by side; that of a sweep as its points.
     """
     asked = parse(what)
     if len(asked.paths) == 1 and is_sweep(asked.paths[0]):

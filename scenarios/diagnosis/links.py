@@ -36,9 +36,12 @@ def _pieces_over_time(seen: Observed) -> Iterator[tuple[float, list[list[str]]]]
     up: dict[tuple[str, str], bool] = {}
     grain = max(0.02, seen.duration_s / GRAINS)
     whole = False
+    found: list[list[str]] = []
     for moment in _moments(seen, grain):
         for each in moment:
             up[each.peer, each.neighbour] = each.up
+        if whole and len(found) == 1 and all(each.up for each in moment):
+            continue  # one piece stays one when links are added
         edges = [(a, b) for (a, b), is_up in up.items() if is_up and up.get((b, a), True)]
         found = [piece for piece in components(seen.peers, edges) if len(piece) > 1]
         whole = whole or len(found) == 1

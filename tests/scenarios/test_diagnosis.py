@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 
 import pytest
 
 from tests.scenarios.small import simulate, small
 from tidings.scenarios.diagnosis import Finding, diagnose
+from tidings.scenarios.inspection import Selection, inspect_log
+from tidings.scenarios.run_log import RunLog
+from tidings.scenarios.runner import run_scenario
 
 SEED = int(os.environ.get("TIDINGS_SEED", "0")) or 1 + secrets.randbelow(2**31)
 
@@ -97,3 +101,36 @@ def test_a_planted_fault_is_named(name: str):
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_run_in_which_all_is_well_is_left_in_peace(name: str):
     assert diagnosed(*HEALTHY[name]) == (), f"seed {SEED}"
+
+
+def lived(folder: Path, *sets: str) -> tuple[Finding, ...]:
+    """What is found in the logs of real peers that spoke through memory."""
+    scenario = small("engine=live", "transport=memory", f"seed={SEED}", *sets)
+    run_scenario(scenario, folder, lambda scenario, line: None)
+    return inspect_log(RunLog(folder)).findings
+
+
+EVEN = ("partition.alpha=100.0", "rules.rounds=6", "rules.deadline_s=5.0")
+
+
+def test_real_peers_that_are_well_are_left_in_peace(tmp_path: Path):
+    assert lived(tmp_path / "run", *EVEN) == (), f"seed {SEED}"
+
+
+def test_a_budget_of_real_peers_that_ends_is_named(tmp_path: Path):
+    budget = ("privacy.mode=record", "privacy.epsilon=3.0", "privacy.noise_multiplier=1.5")
+    found = lived(tmp_path / "run", *EVEN, *budget, "rules.rounds=12")
+    assert [each.kind for each in found] == ["budget"], f"seed {SEED}: {found}"
+
+
+def test_groups_of_real_peers_that_never_meet_are_named(tmp_path: Path):
+    pairs = 'rules.topology={kind="edges", edges=[[0, 1], [2, 3]]}'
+    found = lived(tmp_path / "run", *EVEN, "peers=4", pairs)
+    assert [each.kind for each in found] == ["split-graph"], f"seed {SEED}: {found}"
+
+
+def test_a_selection_is_not_diagnosed(tmp_path: Path):
+    lived(tmp_path / "run", *EVEN, "rules.rounds=2")
+    some = inspect_log(RunLog(tmp_path / "run"), Selection(peers=("peer-1",)))
+    assert some.findings == ()
+    assert some.summary.peers == 1

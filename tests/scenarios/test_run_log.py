@@ -72,7 +72,7 @@ def test_a_line_is_read_or_refused_with_a_reason(raw: bytes):
         assert isinstance(parse_line(raw), LogLine)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=50)
 @given(lines=st.lists(hostile_lines() | any_lines().map(str.encode), max_size=12))
 def test_many_lines_at_once_are_read_as_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
