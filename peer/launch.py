@@ -54,8 +54,8 @@ def opened(
 
     ``transport`` makes another than the configuration names (tests, and peers that share a
     process); ``wrap`` puts something around either; with ``on_asyncio`` one that needs trio gets a
-    thread for it; ``watch`` sees each event. Raises any TidingsError that says what is wrong with the
-    folder.
+    thread for it; ``watch`` sees each event. Raises any TidingsError that says what is wrong with
+    the folder.
     """
     sys.setswitchinterval(SWITCH_S)
     with folder.running():

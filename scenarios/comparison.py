@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,11 +11,11 @@ from typing import Any
 
 from ..crypto.errors import ConfigError
 from ..peer.settings_files import flattened
+from .inspection import Inspection, inspect_log
 from .run_log import RunLog, RunStarted, arms
-from .summary import RunSummary, summarise
+from .summary import RunSummary
 
 UNTOLD = ("description",)  # settings that change nothing
-_FIRST_LINES = 1000  # of a log; a run says what it is in one of its first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +46,15 @@ class Comparison:
 
 def compare(folders: Mapping[str, Path]) -> Comparison:
     """Compare the runs in these folders. Raises ConfigError and StorageError as ``summarise``."""
-    scenarios = {name: settings_of(folder) for name, folder in folders.items()}
+    return side_by_side({name: inspect_log(RunLog(folder)) for name, folder in folders.items()})
+
+
+def side_by_side(runs: Mapping[str, Inspection]) -> Comparison:
+    """The comparison of runs that were read already."""
+    scenarios = {name: _settings(run.tally.run) for name, run in runs.items()}
     told = {name: settings for name, settings in scenarios.items() if settings is not None}
     return Comparison(
-        summaries={name: summarise(folder) for name, folder in folders.items()},
+        summaries={name: run.summary for name, run in runs.items()},
         differences=differences(told),
     )
 
@@ -75,16 +79,15 @@ def named_runs(folders: Iterable[Path]) -> dict[str, Path]:
     return runs
 
 
-def settings_of(folder: Path) -> dict[str, Any] | None:
-    """The resolved scenario of a run, flat (dotted keys), from its log; None if that is silent."""
-    for line in itertools.islice(RunLog(folder), _FIRST_LINES):
-        if isinstance(line.event, RunStarted):
-            try:
-                settings = flattened(tomllib.loads(line.event.scenario))
-            except (tomllib.TOMLDecodeError, RecursionError):
-                return None
-            return {key: _plain(value) for key, value in settings.items()}
-    return None
+def _settings(run: RunStarted | None) -> dict[str, Any] | None:
+    """The resolved scenario of a run, flat (dotted keys); None if its log does not tell."""
+    if run is None:
+        return None
+    try:
+        settings = flattened(tomllib.loads(run.scenario))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None
+    return {key: _plain(value) for key, value in settings.items()}
 
 
 def differences(scenarios: Mapping[str, Mapping[str, Any]]) -> tuple[Difference, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..crypto.files import write_atomic
 from .comparison import named_runs
-from .inspection import inspect_log
+from .inspection import Inspection, inspect_log
 from .page.document import page
 from .page.film import MAX_PEERS
 from .page.run_story import Reel, run_json
@@ -19,32 +19,39 @@ from .run_log import RunLog, arms
 REPORT_NAME = "report.html"
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(
+    folder: Path, out: Path | None = None, read: Mapping[str, Inspection] | None = None
+) -> Path:
     """Write ``report.html`` into a run's folder, or into that of a comparison; gives its path.
 
-    Raises ConfigError for a folder without logs, StorageError when it cannot be read or written.
+    ``read`` are the runs by name, where they have been read already. Raises ConfigError for a
+    folder without logs, StorageError when it cannot be read or written.
     """
-    return _write(arms(folder), folder.resolve().name, out or folder / REPORT_NAME)
+    runs = _read(arms(folder)) if read is None else read
+    return _write(runs, folder.resolve().name, out or folder / REPORT_NAME)
 
 
 def write_reports(folders: Sequence[Path], out: Path) -> Path:
     """One report that compares several runs; raises as ``write_report`` does."""
-    found = named_runs(folders)
+    found = _read(named_runs(folders))
     return _write(found, " against ".join(list(found)[:4]), out)
 
 
-def _write(folders: Mapping[str, Path], title: str, out: Path) -> Path:
-    runs = [_told(name, folder) for name, folder in folders.items()]
-    write_atomic(out, page(title, {"runs": runs}).encode())
+def _read(folders: Mapping[str, Path]) -> dict[str, Inspection]:
+    return {name: inspect_log(RunLog(folder)) for name, folder in folders.items()}
+
+
+def _write(runs: Mapping[str, Inspection], title: str, out: Path) -> Path:
+    told = [_told(name, found) for name, found in runs.items()]
+    write_atomic(out, page(title, {"runs": told}).encode())
     return out
 
 
-def _told(name: str, folder: Path) -> dict[str, object]:
-    """One run: its log is read for the summary, then, if that can be drawn, for the film."""
-    log, reel = RunLog(folder), Reel()
-    found = inspect_log(log)
+def _told(name: str, found: Inspection) -> dict[str, object]:
+    """One run; where it can be drawn its log is read once more, in the order of time."""
+    reel = Reel()
     if found.summary.peers <= MAX_PEERS:
-        for line in log:
+        for line in found.log:
             reel.add(line)
     scenario = found.tally.run.scenario if found.tally.run else ""
     return run_json(name, found.summary, found.findings, reel, scenario)

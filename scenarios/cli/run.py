@@ -13,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ...peer.clock import local_stamp
-from ..comparison import compare
+from ..comparison import side_by_side
 from ..engines.array.checkpoint import NAME as CHECKPOINT
 from ..formats import shown
+from ..inspection import inspect_log
 from ..progress import RunProgress
 from ..report import write_report
+from ..run_log import RunLog
 from ..runner import resume_scenario, run_scenario
 from ..scenario import bundled, load_scenario
 from ..tables import print_comparison, print_summary
@@ -102,12 +104,13 @@ def _tell_interrupted(folder: Path) -> None:
 
 
 def _tell(console: Console, folder: Path, folders: dict[str, Path], *, json: bool) -> None:
-    comparison = compare(folders)
-    report = write_report(folder)
+    read = {name: inspect_log(RunLog(path)) for name, path in folders.items()}
+    comparison = side_by_side(read)
+    report = write_report(folder, read=read)
     alone = len(folders) == 1
     first = next(iter(comparison.summaries.values()))
     if json:
-        whole = first.as_json() if alone else comparison.as_json()
+        whole = next(iter(read.values())).as_json() if alone else comparison.as_json()
         typer.echo(json_format.dumps(whole, allow_nan=False))
         return
     if alone:

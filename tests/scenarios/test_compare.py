@@ -16,7 +16,7 @@ from tests.scenarios.log_factory import honest_run, run_started, write_log
 from tests.scenarios.small import small
 from tidings.__main__ import main
 from tidings.peer.settings_files import to_toml
-from tidings.scenarios.comparison import compare, differences, named_runs, settings_of
+from tidings.scenarios.comparison import compare, differences, named_runs
 from tidings.scenarios.summary import summarise
 
 settings = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 2))
@@ -99,7 +99,6 @@ def test_too_few_runs_are_refused(
 @pytest.mark.parametrize("text", ["the quick start", "a = [", "x = 1\n" * 3])
 def test_a_log_that_does_not_tell_its_scenario_is_compared_all_the_same(text: str, tmp_path: Path):
     folders = {"one": run(tmp_path / "one"), "two": run(tmp_path / "two", scenario=text)}
-    assert settings_of(folders["two"]) is None
     found = compare(folders)
     assert found.differences == ()
     assert set(found.summaries) == {"one", "two"}
