@@ -1,11 +1,9 @@
-"""Pictures and the report: drawn from any log, readable, and harmless to open."""
+"""Pictures: drawn from any log, and readable."""
 
 from __future__ import annotations
 
 import io
-import re
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.image
@@ -29,7 +27,6 @@ from tests.scenarios.log_factory import (
 from tidings.crypto.errors import ConfigError, StorageError
 from tidings.gossip.events import Refused, RolledBack
 from tidings.scenarios import drawing, plots
-from tidings.scenarios.report import write_report
 from tidings.scenarios.summary import RunSummary, summarise
 
 ALL = {"learning", "consensus", "epsilon", "topology", "bytes"}
@@ -56,18 +53,6 @@ def hostile_run() -> list[Line]:
         ]
         lines += [(1, name, event) for event in peer]
     return lines
-
-
-class Page(HTMLParser):
-    """The elements of a page with their attributes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
 
 
 def test_a_run_gives_every_picture(tmp_path: Path):
@@ -134,9 +119,6 @@ def test_without_matplotlib_the_error_says_what_to_install(
     with pytest.raises(ConfigError) as caught:
         plots.pictures(run)
     assert "tidings[scenarios]" in caught.value.fix
-    page = write_report(tmp_path).read_text()
-    assert "tidings[scenarios]" in page
-    assert "<img" not in page
 
 
 def test_pictures_go_where_they_can(tmp_path: Path):
@@ -145,44 +127,3 @@ def test_pictures_go_where_they_can(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file"):
         drawing.save_pictures({"one": b"png"}, tmp_path / "file")
-
-
-def test_the_report_holds_all_and_loads_nothing(tmp_path: Path):
-    run = summary(tmp_path, honest_run(peers=4, rounds=3))
-    page = write_report(tmp_path).read_text()
-    elements = Page(page).elements
-    images = [attributes["src"] for tag, attributes in elements if tag == "img"]
-    assert len(images) == len(ALL)
-    assert all(source and source.startswith("data:image/png;base64,") for source in images)
-    assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "form"}
-    assert not re.search(r"https?://", page)
-    assert "default-src 'none'" in page
-    assert f"{100 * (run.accuracy_mean or 0):.1f} %" in page
-    assert "add-or-remove-one record" in page
-
-
-def test_hostile_texts_stay_texts_in_the_report(tmp_path: Path):
-    write_log(tmp_path / "events.jsonl", hostile_run())
-    page = write_report(tmp_path).read_text()
-    elements = Page(page).elements
-    assert not {tag for tag, _ in elements} & {"script", "b", "boss"}
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert not [c for c in page if not c.isprintable() and c != "\n"]
-    assert "x" * 200 not in page
-
-
-def test_a_comparison_has_one_report(tmp_path: Path):
-    for seed, name in enumerate(("local", "gossip")):
-        write_log(tmp_path / name / "events.jsonl", honest_run(peers=3, rounds=2, seed=seed))
-    file = write_report(tmp_path)
-    assert file == tmp_path / "report.html"
-    page = file.read_text()
-    assert "<h2>local</h2>" in page
-    assert "<h2>gossip</h2>" in page
-    assert len([tag for tag, _ in Page(page).elements if tag == "img"]) == 2 + 2 * len(ALL)
-
-
-def test_a_run_without_privacy_says_so(tmp_path: Path):
-    nothing = released(unit="none", epsilon=None, delta=None, mechanism="none")
-    write_log(tmp_path / "events.jsonl", [(1, "a", nothing)])
-    assert "No differential privacy" in write_report(tmp_path).read_text()
