@@ -73,13 +73,9 @@ class CopyChecker:
 
     def received(self, follower: str, author: str, sequence: int, state: str) -> None:
         """``follower`` (a name) came to this state of the feed of ``author`` (an id)."""
-        held = self.held_by(follower)
+        held = self._held.setdefault(follower, {})
         if author not in held or sequence >= held[author][0]:
             held[author] = (sequence, state)
-
-    def held_by(self, follower: str) -> dict[str, tuple[int, str]]:
-        """The latest sequence number and state that a follower holds of each author, by id."""
-        return self._held.setdefault(follower, {})
 
     def verdict(self, name_of: Callable[[str], str], convicted: Collection[str]) -> Copies:
         """Compare each follower's last copy with its author's and with the other followers'.

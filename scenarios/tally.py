@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .copies import CopyChecker
 from .tally_intake import MAX_MARKED, PULL_ROUNDS, Intake
 from .tally_values import Spread
 
@@ -43,6 +44,15 @@ class Tally(Intake):
     def name_of(self, peer_id: str) -> str:
         """The name of the peer with this short id, the id itself when no log names it."""
         return self._names.get(peer_id, peer_id)
+
+    @property
+    def copies(self) -> CopyChecker:
+        """The states that authors published and followers hold."""
+        for follower, peer in self.peers.items():
+            for author, road in peer.heard.items():
+                if road.state:
+                    self._copies.received(follower, author, road.sequence, road.state)
+        return self._copies
 
     def accuracies(self) -> dict[int, list[float]]:
         """The accuracies that were reported of each round, one for each peer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -49,14 +50,14 @@ class Intake:
         self.links: dict[tuple[str, str], LinkTally] = {}
         self.transitions: list[tuple[float, str, str, bool]] = []  # time, peer, neighbour's id, up
         self.refusals: dict[tuple[str, str, str], RefusalTally] = {}
-        self.roads: dict[str, int] = {}
+        self.roads: dict[str, int] = defaultdict(int)
         self.proofs: dict[tuple[str, int, str], dict[str, None]] = {}
         self.proven_at: dict[tuple[str, str], float] = {}  # by author's id and reporter
         self.rolled_back: dict[Rollback, None] = {}
         self.revoked: dict[str, None] = {}
         self.warnings: dict[tuple[str, str], int] = {}
         self.pulls: dict[int, dict[str, Pull]] = {}  # by rounds // PULL_ROUNDS, then by short id
-        self.copies = CopyChecker()
+        self._copies = CopyChecker()
         self._traffic = Traffic()
         self._sketch_size: int | None = None
         self._waiting: list[tuple[int, tuple[float, ...]]] = []  # sketches of rounds
@@ -85,12 +86,12 @@ class Intake:
         else:
             self._see(line.time)
 
-    def add_records(self, records: Sequence[Record]) -> None:
+    def add_records(self, records: Sequence[Record]) -> None:  # noqa: PLR0912 (calls cost more)
         """Take many lines into account; after the last of them ``settle``."""
         if isinstance(records, TableRows) and records.kind in TRAFFIC:
             self._traffic.add(records)
             return
-        peers, handlers = self.peers, self._handlers
+        peers, handlers, roads = self.peers, self._handlers, self.roads
         for record in records:
             kind, name, time = record.kind, record.peer, record.time
             entry = peers.get(name)
@@ -100,15 +101,24 @@ class Intake:
                 road = entry.to.get(record.to) or entry.road_to(record.to)
                 road.bytes += record.size_bytes
                 road.messages += 1
-                if record.sequence % road.stride == 0:
-                    road.mark(record.author, record.sequence, time)
+                sequence = record.sequence
+                if sequence and sequence % road.stride == 0:
+                    road.mark(record.author, sequence, time)
             elif entry is not None and kind == "received":
                 entry.last_time = time
                 road = entry.heard.get(record.sender) or entry.road_from(record.sender)
                 road.bytes += record.size_bytes
                 road.messages += 1
-                if record.state:
-                    self._copied(record, entry, road)
+                state = record.state
+                if state:
+                    sequence = record.sequence
+                    roads[record.road] += 1
+                    if record.author != record.sender:
+                        self._copies.received(name, record.author, sequence, state)
+                    elif sequence >= road.sequence:
+                        road.sequence, road.state = sequence, state
+                    if sequence % road.stride == 0:
+                        road.mark(record.author, sequence, time)
             elif kind in handlers:
                 if entry is None:
                     entry = self._peer(name, time)
@@ -140,7 +150,6 @@ class Intake:
         entry = self.peers.get(name)
         if entry is None:
             entry = self.peers[name] = PeerTally(first_time=time, last_time=time)
-            entry.holds = self.copies.held_by(name)
             entry.marks = len(self.peers) <= MAX_MARKED
         return entry
 
@@ -213,17 +222,7 @@ class Intake:
         entry.published_at.append(time)
         entry.captured += event.captured
         if event.state:  # large runs tell no hashes
-            self.copies.published(peer, event.sequence, event.state)
-
-    def _copied(self, event: Any, entry: PeerTally, road: Road) -> None:
-        """A copy of an author was brought up to date."""
-        self.roads[event.road] = self.roads.get(event.road, 0) + 1
-        author, sequence = event.author, event.sequence
-        held = entry.holds.get(author)
-        if held is None or sequence >= held[0]:
-            entry.holds[author] = (sequence, event.state)
-        if sequence % road.stride == 0:
-            road.mark(author, sequence, event.time)
+            self._copies.published(peer, event.sequence, event.state)
 
     def _refused(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
         entry.refused += 1

@@ -26,12 +26,15 @@ class Road:
 
     ``marks`` has the times of some news by author and sequence: those whose sequence ``stride``
     divides, a power of two that grows so that they stay few. Sender and receiver so remember the
-    same news, without knowing of each other.
+    same news, without knowing of each other. ``sequence`` and ``state``
+    are those of the copy of the sender's own feed that the receiver came to last.
     """
 
     messages: int = 0
     bytes: int = 0
     stride: int = 1
+    sequence: int = 0
+    state: str = ""
     marks: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def mark(self, author: str, sequence: int, time: float) -> None:
@@ -101,7 +104,6 @@ class PeerTally:
     to: dict[str, Road] = field(default_factory=dict)  # by short id
     heard: dict[str, Road] = field(default_factory=dict)  # by short id
     marks: bool = True  # whether its roads remember the times of frames
-    holds: dict[str, tuple[int, str]] = field(default_factory=dict)  # copies, as in CopyChecker
     companions: dict[str, Companion] = field(default_factory=dict)  # by short id
     published_rounds: array[int] = field(default_factory=lambda: array("q"))
     published_at: array[float] = field(default_factory=lambda: array("d"))
