@@ -46,15 +46,16 @@ def opened(
     folder: PeerFolder,
     *,
     transport: Callable[[State], Transport] | None = None,
+    wrap: Callable[[State, Transport], Transport] = lambda state, transport: transport,
     on_asyncio: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> Iterator[Node]:
     """The node of a folder, which stays locked for as long as it is open.
 
     ``transport`` makes another than the configuration names (tests, and peers that share a
-    process); with ``on_asyncio`` one that needs trio gets a thread for it; ``watch`` sees each
-    event. Raises any TidingsError that says what is wrong with the
-    folder.
+    process); ``wrap`` puts something around either; with ``on_asyncio`` one that needs trio gets a
+    thread for it; ``watch`` sees each event. Raises any TidingsError that says what is wrong with
+    the folder.
     """
     sys.setswitchinterval(SWITCH_S)
     with folder.running():
@@ -100,13 +101,13 @@ def opened(
 
             def make_transport() -> Transport:
                 if transport is not None:
-                    return transport(state)
+                    return wrap(state, transport(state))
                 made = transport_of(config, state, folder.path, warn)
                 if on_asyncio and made.backend == "trio":
                     from .transports.trio_thread import TrioThread
 
-                    return TrioThread(made)
-                return made
+                    made = TrioThread(made)
+                return wrap(state, made)
 
             node = Node(
                 name=config.name,

@@ -1,7 +1,7 @@
 """What goes wrong in a scenario, as its file says it. Times are seconds of the run's clock.
 
-The simulator does all of it; real peers in processes of their own (scenarios/network/) all but
-what is marked with sim.
+The simulator does all of it; real peers (scenarios/network/), in one process or each in its own,
+all but what is marked with sim.
 
 [faults]
 loss = 0.02              # share of frames that vanish
@@ -61,6 +61,7 @@ Behaviour = Literal[
     "wrong-network",
     "sign-flip",
 ]
+SILENCE_S = 0.5  # how long a cut goes unnoticed where no real heartbeat tells
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

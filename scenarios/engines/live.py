@@ -8,25 +8,22 @@ them only what their event logs say.
 
 from __future__ import annotations
 
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import anyio
 import numpy as np
-from anyio.abc import TaskStatus
 
 from ...crypto.files import make_folder, write_atomic
 from ...crypto.identity import Identity, libp2p_peer_id
 from ...crypto.membership import JoinRequest
 from ...crypto.network import NetworkAdmin
 from ...gossip.events import Event
-from ...gossip.state import State
 from ...gossip.topology import Topology
 from ...peer.admission import Admission
 from ...peer.assembly import describe_model
@@ -34,11 +31,8 @@ from ...peer.clock import monotonic_time
 from ...peer.config import PeerConfig
 from ...peer.folder import PeerFolder
 from ...peer.foresight import foresee_costs
-from ...peer.launch import opened
 from ...peer.learners.spec import NPZ, build_model
 from ...peer.node import root_cause
-from ...peer.transports.base import Transport
-from ...peer.transports.memory import MemoryHub, MemoryTransport
 from ...peer.upkeep import WHOLE
 from ..brokers import Broker, make_broker
 from ..faults import Crash
@@ -50,9 +44,9 @@ from ..run_log import LogLine
 from ..scenario import Scenario
 from ..tally import Tally
 from ..world import shares_of
+from .one_process import run_together
 from .processes import fault_plan, run_processes
 
-LOOK_EVERY_S = 0.2
 PeerTransport = Literal["libp2p", "mqtt", "gateway", "memory"]
 BROKERED = frozenset({"mqtt", "gateway"})
 PORT = 4001  # of peers that have a host of their own
@@ -77,17 +71,21 @@ def run_live(
     network = _network(scenario) if processes and scenario.faults.asked_for else None
     town = prepare(scenario, folder, network)
     referee = Referee(scenario, town.folders, watch)
+    plan = fault_plan(_crashes(scenario), scenario.faults.cuts)
     with ExitStack() as running:
         if network is not None:
             running.enter_context(network.running())
         if town.broker is not None:
             running.enter_context(town.broker.running())
         if processes:
-            plan = fault_plan(_crashes(scenario), scenario.faults.cuts)
             return run_processes(town.folders, referee.look, note, network, plan)
         backend = "trio" if scenario.transport == "libp2p" else "asyncio"
+        switch = _switch(scenario) if scenario.faults.asked_for else None
+        together = partial(
+            run_together, scenario.transport, town.folders, referee.look, note, switch, plan
+        )
         try:
-            outcome = anyio.run(_run_together, scenario, town.folders, referee, backend=backend)
+            outcome = anyio.run(together, backend=backend)
         except BaseExceptionGroup as group:
             raise root_cause(group) from None
     if outcome is None:
@@ -108,8 +106,12 @@ class Town:
 
 def _network(scenario: Scenario) -> HostNetwork:
     """Hosts for the peers, with the scenario's faults between them."""
+    return HostNetwork(scenario.peers, _switch(scenario))
+
+
+def _switch(scenario: Scenario) -> Switch:
     rng = np.random.default_rng([scenario.seed, 0x5117C4])
-    return HostNetwork(scenario.peers, Switch(scenario.faults, rng.random))
+    return Switch(scenario.faults, rng.random)
 
 
 def _crashes(scenario: Scenario) -> list[Crash]:
@@ -239,50 +241,3 @@ class Referee:
         # last words are repaired by the next comparison of heads
         overdue = monotonic_time() - self._finished_at > 3 * self._deadline_s
         return "finished, but some copies stayed behind" if overdue else None
-
-
-# -- all in one process --------------------------------------------------------------------------
-
-
-async def _run_together(
-    scenario: Scenario, folders: list[PeerFolder], referee: Referee
-) -> str | None:
-    """How the run ended; None when it was stopped."""
-    hub = MemoryHub()
-
-    def in_memory(state: State) -> Transport:
-        return MemoryTransport(hub, state.me.key, state.may_link)
-
-    transport = in_memory if scenario.transport == "memory" else None
-    outcome: str | None = None
-    with ExitStack() as stack:
-        async with anyio.create_task_group() as tasks:
-            if threading.current_thread() is threading.main_thread():
-                # a KeyboardInterrupt would come up in the midst of anything
-                await tasks.start(_stop_on_signal, tasks.cancel_scope)
-            nodes = [
-                stack.enter_context(
-                    opened(folder, transport=transport, on_asyncio=scenario.transport == "mixed")
-                )
-                for folder in folders
-            ]
-            for node in nodes:
-                await tasks.start(node.run)
-            outcome = await _watched(referee)
-            tasks.cancel_scope.cancel()
-    return outcome
-
-
-async def _stop_on_signal(
-    run: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            run.cancel()
-
-
-async def _watched(referee: Referee) -> str:
-    while (outcome := referee.look()) is None:
-        await anyio.sleep(LOOK_EVERY_S)
-    return outcome

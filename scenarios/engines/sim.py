@@ -28,12 +28,11 @@ from ...gossip.core import handle
 from ...gossip.events import Event, Released
 from ...gossip.feed import Delta
 from ...gossip.state import Checkpoint, FeedRecord, Phase, State
-from ..faults import Faults
+from ..faults import SILENCE_S, Faults
 from ..liars import Lying
 from ..world import Citizen, World
 
 Sink = Callable[[float, str, Event], None]
-SILENCE_S = 0.5  # how long a broken link goes unnoticed, like a heartbeat's limit
 SETTLE_DEADLINES = 6  # after the last round: time for lost last words to be repaired
 TRUST_MODEL = "simulated: the noise follows from the seed, so it protects nobody"
 

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from ....gossip.block_mixing import NOBODY, Sources
 from ....gossip.rounds import NUDGES
-from ...faults import Faults
-from ..sim import SILENCE_S
+from ...faults import SILENCE_S, Faults
 from .graph import Graph
 from .outages import Cuts, Downtimes, Mask, train_times
 from .tape import Nodes, Skip, Times, Wave
