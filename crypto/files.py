@@ -85,6 +85,25 @@ def write_new(path: str | os.PathLike[str], data: Buffer, mode: int = 0o644) -> 
         raise storage_error(error, target) from error
 
 
+def sync(path: str | os.PathLike[str]) -> None:
+    """Return when a file, or the list of what stands in a folder, is on the disk.
+
+    Raises:
+        StorageError: it could not be synced.
+    """
+    try:
+        if os.path.isdir(path):
+            _sync_folder(Path(path))
+            return
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
 def make_folder(path: str | os.PathLike[str], mode: int = 0o755) -> None:
     """Make a folder, and those above it, unless it is there already.
 

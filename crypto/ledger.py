@@ -12,7 +12,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +20,11 @@ from .accounting import PrivacyEvent
 from .digest import digest
 from .errors import StorageError
 from .files import storage_error
+from .ledger_home import ANY_MACHINE, Home, Move, home_of, moves_in, note_move
 
 Unit = Literal["record", "peer", "none"]
 
 BUSY_TIMEOUT_S = 10.0
-_MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 _SCHEMA = (
     """CREATE TABLE ledger (
@@ -68,26 +68,6 @@ class LedgerEntry:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
-    """Where a ledger lives: machine id, device and file system ids, and inode of its file.
-
-    Device numbers may change with a restart of the machine, file system ids with a remount; a
-    copy changes the inode or the machine.
-    """
-
-    machine: str
-    device: str
-    filesystem: str
-    inode: str
-
-    def is_same_place(self, other: Home) -> bool:
-        """Whether both describe one file in one place."""
-        if (self.machine, self.inode) != (other.machine, other.inode):
-            return False
-        return self.device == other.device or self.filesystem == other.filesystem
-
-
 class Ledger:
     """The ledger in the database file ``path``, made if missing; None keeps it in memory.
 
@@ -118,6 +98,7 @@ class Ledger:
                 to the same ledger.
         """
         with self._lock, self._storage(), self._transaction():
+            self._settle()
             last = self._last()
             if last != self._head:
                 raise StorageError(
@@ -166,7 +147,8 @@ class Ledger:
         Raises:
             StorageError: names the first row that is missing, changed or out of place.
         """
-        number, previous = 0, _home_hash(self._home)
+        number, previous = 0, self._home.hash
+        hashes = {previous}
         for entry in self.entries():
             number += 1
             if entry.number != number or entry.previous != previous:
@@ -174,6 +156,7 @@ class Ledger:
             if entry.hash != _row_hash(_fields(entry)):
                 raise self._damaged(number, "was changed")
             previous = entry.hash
+            hashes.add(previous)
         with self._lock, self._storage():
             # SQLite remembers the largest number ever given, so a cut-off end shows as well.
             given = self._connection.execute(
@@ -181,17 +164,69 @@ class Ledger:
             ).fetchone()
         if given is not None and given[0] > number:
             raise self._damaged(number + 1, "is missing")
+        if any(move.head not in hashes for move in self._moves()):
+            raise self._damaged(number, "is not the one that this ledger was moved with")
         return number, previous
 
     def is_copy(self) -> bool:
-        """Whether this file lives elsewhere than where it was made.
+        """Whether this file lives elsewhere than where it was made, or moved to.
 
         The original may go on releasing, so what a copy has written is not all that was spent.
         A ledger in memory is never a copy.
         """
         if self._path is None:
             return False
-        return not self._home.is_same_place(_home_of(self._path))
+        return not self._present_home().is_same_place(home_of(self._path))
+
+    def moved_to(self) -> str | None:
+        """The file that this ledger was moved to, when it is not this one any more.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        moves = self._moves()
+        return moves[-1].path if moves and self.is_copy() else None
+
+    def leave_for(self, copy: Path, *, any_machine: bool = False) -> None:
+        """Give this home up for ever; returns when that is on the disk.
+
+        ``copy`` is a whole copy of this file, synced. It is at home after ``arrive_from``, in this
+        machine alone or, with ``any_machine``, in the first one in which it releases something.
+
+        Raises:
+            StorageError: it could not be written; or this ledger is not at home.
+        """
+        home = home_of(copy)
+        if any_machine:
+            home = replace(home, machine=ANY_MACHINE)
+        if self.is_copy():
+            raise StorageError(
+                "this folder is a copy, so it cannot say what was spent",
+                where=self._where,
+                fix="move the original",
+            )
+        with self._lock, self._storage(), self._transaction():
+            note_move(
+                self._connection, Move(path=str(copy.absolute()), head=self._head[1], home=home)
+            )
+
+    def arrive_from(self, left: Ledger) -> None:
+        """Be at home here, as ``left`` says that this file is; nothing happens when it is already.
+
+        Raises:
+            StorageError: it could not be written; ``left`` was moved to another file, or released
+                more than this copy knows of.
+        """
+        moves = left._moves()
+        here = self._path is not None and bool(moves)
+        if not here or not moves[-1].home.is_same_place(home_of(self._path)):
+            raise StorageError("this ledger was not moved here", where=self._where)
+        if len(self._moves()) >= len(moves):
+            return
+        if not self._head[1] == left._head[1] == moves[-1].head:
+            raise self._damaged(self._head[0], "is not the last of the ledger that was left")
+        with self._lock, self._storage(), self._transaction():
+            note_move(self._connection, moves[-1])
 
     def close(self) -> None:
         """Close the file; all that was appended is on the disk already."""
@@ -232,18 +267,33 @@ class Ledger:
     def _make(self) -> Home:
         for statement in _SCHEMA:
             self._connection.execute(statement)
-        home = _home_of(self._path)
+        home = home_of(self._path)
         self._connection.execute(
             "INSERT INTO ledger_home VALUES (?, ?, ?, ?)",
             (home.machine, home.device, home.filesystem, home.inode),
         )
         return home
 
+    def _moves(self) -> list[Move]:
+        with self._lock, self._storage():
+            return moves_in(self._connection)
+
+    def _present_home(self) -> Home:
+        moves = self._moves()
+        return moves[-1].home if moves else self._home
+
+    def _settle(self) -> None:
+        """Keep a ledger that came in on a disk to the machine that it first releases in."""
+        moves = moves_in(self._connection)
+        if moves and moves[-1].home.machine == ANY_MACHINE:
+            home = replace(moves[-1].home, machine=home_of(self._path).machine)
+            note_move(self._connection, replace(moves[-1], head=self._head[1], home=home))
+
     def _last(self) -> tuple[int, bytes]:
         row = self._connection.execute(
             "SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1"
         ).fetchone()
-        return (0, _home_hash(self._home)) if row is None else (row[0], row[1])
+        return (0, self._home.hash) if row is None else (row[0], row[1])
 
     def _read(self, row: tuple[Any, ...]) -> LedgerEntry:
         try:
@@ -352,33 +402,3 @@ def _row_hash(fields: tuple[Any, ...]) -> bytes:
     number, round, unit, mechanism, noise_multiplier, sampling_rate, steps, delta, previous = fields
     numbers = struct.pack("<qqqddd", number, round, steps, noise_multiplier, sampling_rate, delta)
     return digest("ledger-row", previous, numbers, unit.encode(), mechanism.encode())
-
-
-def _home_hash(home: Home) -> bytes:
-    parts = (home.machine, home.device, home.filesystem, home.inode)
-    return digest("ledger-home", *(part.encode() for part in parts))
-
-
-def _home_of(path: Path | None) -> Home:
-    """Where ``path`` is now; a ledger in memory has no place."""
-    if path is None:
-        return Home(machine="", device="", filesystem="", inode="")
-    try:
-        status = os.stat(path)
-        filesystem = f"{os.statvfs(path).f_fsid:x}" if hasattr(os, "statvfs") else ""
-    except OSError as error:  # the folder was taken away under a running peer
-        raise storage_error(error, path) from error
-    return Home(
-        machine=_machine_id(),
-        device=f"{status.st_dev:x}",
-        filesystem=filesystem,
-        inode=str(status.st_ino),
-    )
-
-
-def _machine_id() -> str:
-    """A hash of the machine's id where it has a readable one (Linux), else nothing."""
-    for place in _MACHINE_ID_FILES:
-        with suppress(OSError):
-            return digest("ledger-machine", place.read_bytes().strip()).hex()
-    return ""

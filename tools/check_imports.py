@@ -22,7 +22,14 @@ LAYERS = ("crypto", "gossip", "peer", "scenarios")  # lowest first
 ORDER = "imports run scenarios -> peer -> gossip -> crypto"
 
 # The files of crypto/ that may use the disk or read entropy.
-IMPURE_CRYPTO = {"files.py", "identity.py", "network.py", "ledger.py", "privacy.py"}
+IMPURE_CRYPTO = {
+    "files.py",
+    "identity.py",
+    "network.py",
+    "ledger.py",
+    "ledger_home.py",
+    "privacy.py",
+}
 
 _CLOCK = {"calendar", "datetime", "sched", "time", "zoneinfo"}
 _CHANCE = {"nacl.utils", "random", "secrets", "uuid"}
@@ -35,7 +42,7 @@ _IO = {
     "ray", "requests", "rich", "select", "selectors", "shelve", "shutil", "signal", "smtplib",
     "socket", "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "termios",
     "threading", "tkinter", "torch", "trio", "tty", "typer", "urllib", "webbrowser", "xmlrpc",
-    "tidings.crypto.files", "tidings.crypto.ledger",
+    "tidings.crypto.files", "tidings.crypto.ledger", "tidings.crypto.ledger_home",
 }
 # fmt: on
 

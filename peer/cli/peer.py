@@ -8,6 +8,7 @@ from .bare import help_when_bare
 from .peer_doctor import doctor
 from .peer_init import init
 from .peer_join import join
+from .peer_move import move
 from .peer_run import run
 from .peer_service import service
 from .peer_status import status
@@ -17,5 +18,5 @@ peer = typer.Typer(
     invoke_without_command=True,
     help="Make, run and look at one peer.",
 )
-for verb in (init, join, run, status, doctor, service):
+for verb in (init, join, run, status, doctor, service, move):
     peer.command()(verb)

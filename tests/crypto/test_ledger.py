@@ -248,7 +248,7 @@ def test_the_same_file_on_another_machine_is_a_copy(
     other = tmp_path / "machine-id"
     other.write_text("another machine\n")
     ledger = Ledger(tmp_path / "tidings.db")
-    monkeypatch.setattr("tidings.crypto.ledger._MACHINE_ID_FILES", (other,))
+    monkeypatch.setattr("tidings.crypto.ledger_home._MACHINE_ID_FILES", (other,))
     assert ledger.is_copy()
 
 

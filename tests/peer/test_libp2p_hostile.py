@@ -10,8 +10,10 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -53,6 +55,7 @@ BOUNDS = replace(
 # what one link may hold: frames not taken, one that arrives and its copy, unread, being sent twice
 LINK_BYTES = 4 * MB + 2 * MB + 2 * 2**20 + 4 * MB + 2 * MB
 ENEMY = SEEDS[1]
+HALF_OPEN = SEEDS[1:9]
 
 pytestmark = [
     pytest.mark.anyio,
@@ -198,6 +201,49 @@ async def stay_silent(attacked: Victim) -> None:
             sockets.clear()
 
 
+async def half_open(attacked: Victim) -> None:
+    """Be linked, begin a frame, and nothing more ever comes, nor is anything closed.
+
+    Eight members do so at once, as machines do whose power fails.
+    """
+    async with AsyncExitStack() as machines:
+        hosts = [await machines.enter_async_context(bare_host(s, BOUNDS)) for s in HALF_OPEN]
+        while True:
+            for host in hosts:
+                stream = await open_frames(host, await dial(host, attacked))
+                await stream.write(header(MB) + bytes(MB // 2))
+            await trio.sleep(BOUNDS.silence_s + 0.5)
+
+
+@contextmanager
+def lone_asker(seed: bytes, attacked: Victim) -> Iterator[subprocess.Popen[str]]:
+    root, (address,) = Path(__file__).parents[2], attacked.addresses
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.peer.lone_asker", seed.hex(), attacked.key.hex(), address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": f"{root / 'src'}"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def freeze(attacked: Victim) -> None:
+    """Ask for much in a process of one's own, and be stopped by SIGSTOP in mid-sentence."""
+    while True:
+        with lone_asker(ENEMY, attacked) as process:
+            line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
+            assert line == "linked\n"
+            await trio.sleep(0.3)
+            os.kill(process.pid, signal.SIGSTOP)
+            await trio.sleep(BOUNDS.silence_s + 1)
+
+
 @pytest.mark.parametrize(
     ("misdeed", "most_bytes"),
     [
@@ -206,6 +252,8 @@ async def stay_silent(attacked: Victim) -> None:
         (read_slowly, LINK_BYTES + 4 * MB),
         (garble, 10 * MB),
         (stay_silent, 10 * MB),
+        (half_open, 8 * 2 * MB + 10 * MB),  # what has come of each frame, and its copy
+        (freeze, LINK_BYTES + 4 * MB),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -218,7 +266,8 @@ async def test_memory_stays_bounded_and_others_keep_their_pace(
         attacked.forget_peak()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(misdeed, attacked)
-            under_attack = await attacked.pace(3)
+            # those who fall silent are watched until they are given up
+            under_attack = await attacked.pace(6 if misdeed in (half_open, freeze) else 3)
             nursery.cancel_scope.cancel()
         grown = attacked.memory("VmHWM") - before
         record_property("grown_MB", round(grown / MB, 1))

@@ -456,6 +456,7 @@ async def test_a_flood_on_a_link_topic_costs_bounded_memory(broker):
             await spy.publish(feed, piece + bytes(4) + bytes(4) + os.urandom(900_000), 0)
         await exchange(a, b, b"still quick")
         grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(f"a flood of 110 MB on two topics: +{grown_kib / 1000:.1f} MB")
         assert grown_kib < 80_000
         assert {d.peer for d in b.seen if isinstance(d, Frame)} == {A}
 

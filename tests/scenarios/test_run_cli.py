@@ -164,7 +164,10 @@ def test_a_folder_is_never_overwritten(tmp_path: Path, capfd: pytest.CaptureFixt
         (["quickstart", "--seed", "-1"], "--seed -1"),
         (["liar", "--engine", "live"], "add --engine sim"),
         (["partition", "--engine", "live", "--transport", "memory"], "add --engine sim"),
-        (["quickstart", "--set", "faults.delay_s=1.0"], "add --processes"),
+        (
+            ["quickstart", "--processes", "--transport", "mqtt", "--set", "faults.loss=0.1"],
+            "leave --processes out",
+        ),
         (["liar", "--processes"], "a simulation runs all peers in one process"),
         (["quickstart", "--processes", "--transport", "memory"], "cannot share memory"),
     ],

@@ -34,8 +34,8 @@ from tidings.gossip.events import (
 from tidings.gossip.state import State
 from tidings.gossip.weights import row_weights
 from tidings.scenarios.engines import sim
-from tidings.scenarios.engines.sim import SILENCE_S, TRUST_MODEL
-from tidings.scenarios.faults import Behaviour, Crash, Cut, Faults, Liar
+from tidings.scenarios.engines.sim import TRUST_MODEL
+from tidings.scenarios.faults import SILENCE_S, Behaviour, Crash, Cut, Faults, Liar
 from tidings.scenarios.run_log import RunLog
 from tidings.scenarios.runner import run_scenario
 from tidings.scenarios.scenario import Scenario, load_scenario
