@@ -25,9 +25,11 @@ from .world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Means over the peers after each round, (R,): the ``accuracy`` of their own models, NaN where
-    they were not tested; how many ``messages`` each has sent until then, and how many ``wire_bytes``
-    these were, headers, signatures and seals included.
+    """Means over the peers after each round, (R,).
+
+    ``accuracy`` is that of their own models, NaN where they were not tested, ``messages`` how many
+    each has sent until then, and ``wire_bytes`` how long these were in all, with headers,
+    signatures and seals.
     """
 
     accuracy: NDArray[np.float64]
