@@ -204,10 +204,10 @@ def plain(result: Result) -> dict[str, Any]:
 def show(results: Sequence[Result], missed: Sequence[str]) -> None:
     console = Console()
     for name in dict.fromkeys(result.table for result in results):
-        table = Table(title=name)
-        for column in ("row", "alpha", "rate", "after 20", "in the end", "to 90 %: rounds",
-                       "messages", "others: 20 / end / to 90 %", "bytes a peer"):  # fmt: skip
-            table.add_column(column, justify="left" if column == "row" else "right")
+        table = Table(title=f"{name}: accuracy after {EARLY} rounds / in the end / rounds to 90 %")
+        for column in ("row", "alpha", "rate", "ours", "±", "others", "msgs to 90 %", "kB a peer"):
+            left = column == "row"
+            table.add_column(column, justify="left" if left else "right", no_wrap=True)
         for result in results:
             if result.table == name:
                 table.add_row(*cells(result), style="red" if result.behind else None)
@@ -218,22 +218,22 @@ def show(results: Sequence[Result], missed: Sequence[str]) -> None:
 
 def cells(result: Result) -> list[str]:
     """A line of a table."""
-    others = ""
-    if result.expected is not None:
-        early, late, rounds = result.expected
-        others = f"{early:.1%} / {late:.1%} / " if late else ""
-        others += number(rounds)
     return [
         result.name,
         f"{result.alpha:g}",
         "-" if result.rate is None else f"{result.rate:g}",
-        f"{result.early:.1%}",
-        f"{result.late:.1%} ±{result.spread:.1%}",
-        number(result.to_goal),
+        figures(result.early, result.late, result.to_goal),
+        f"{result.spread:.1%}",
+        "" if result.expected is None else figures(*result.expected),
         number(result.messages_to_goal),
-        others,
-        f"{result.wire_bytes:,.0f}",
+        f"{result.wire_bytes / 1000:,.1f}",
     ]
+
+
+def figures(early: float, late: float, to_goal: float) -> str:
+    """The three figures of a row; an accuracy of 0 stands for one that nobody knows."""
+    known = [f"{100 * accuracy:.1f}" for accuracy in (early, late) if accuracy]
+    return " / ".join([*known, number(to_goal)])
 
 
 def number(value: float) -> str:
