@@ -153,11 +153,26 @@ def resolve_scenario(mapping: Mapping[str, Any], *, where: str, folder: Path = P
 def _fill_in(mapping: dict[str, Any]) -> None:
     """What follows from other settings, so that nobody has to write it twice."""
     peers = mapping.get("peers", 10)
+    rules = _table(mapping, "rules")
+    topology = _table(rules, "topology")
     if isinstance(peers, int) and peers > 0:  # anything else is told once, where it stands
-        _table(_table(mapping, "rules"), "topology").setdefault("nodes", peers)
+        topology.setdefault("nodes", peers)
+    topology.setdefault("kind", _graph_for(rules))
     # noise is paid for step by step, so under DP-SGD one large step a round is the best use of it
     private = _table(mapping, "privacy").get("mode", "record") == "record"
     _table(mapping, "training").setdefault("local_steps", 1 if private else 5)
+
+
+def _graph_for(rules: Mapping[str, Any]) -> str:
+    """The graph of a scenario that names none.
+
+    All its peers are known, so each can send to one other in turn: decision 15.
+    """
+    if rules.get("weighting") == "samples":
+        return "base"  # needs neighbours that hear each other
+    if rules.get("pace") == "asynchronous" or rules.get("robust", "none") != "none":
+        return "exponential"  # there are no turns; or one neighbour alone cannot be found out
+    return "one-peer-exponential"
 
 
 def _table(mapping: dict[str, Any], name: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ peers = [
 [training]
 local_steps = 5
 batch_size = {preset.batch_size}
-learning_rate = 0.1
+learning_rate = 0.5
 
 # Who is protected ("record": each training example; "peer": all data of this peer together;
 # "none"), and the budget for everything that this peer ever releases.

@@ -42,7 +42,7 @@ class TrainingPlan(BaseModel):
 
     local_steps: int = Field(default=5, ge=1, le=100_000)
     batch_size: int = Field(default=32, ge=1, description="record mode samples by rate instead")
-    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=0.5, gt=0, allow_inf_nan=False)
     momentum: float = Field(
         default=0.0, ge=0, lt=1, description="heavy-ball, local; forgotten after each round"
     )

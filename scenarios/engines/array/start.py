@@ -40,11 +40,17 @@ Sink = Callable[[float, str, Event], None]
 
 
 def begin(
-    world: World, folder: Path, sink: Sink, follow: Path | None = None
+    world: World,
+    folder: Path,
+    sink: Sink,
+    follow: Path | None = None,
+    *,
+    chronicle: Chronicle | None = None,
 ) -> ArrayRun | CentralRun:
     """A run of the world's scenario, which leaves its log in ``folder`` and in ``sink``.
 
-    What happens when is taken from the log of the run in ``follow``, if there is one given.
+    What happens when is taken from the log of the run in ``follow``, if there is one given. A
+    ``chronicle`` takes the log's place, but not that of the central arms.
     """
     workers = workers_of(world)
     scheme = scheme_of(world.scenario)
@@ -55,7 +61,7 @@ def begin(
     graph = graph_of(world, workers)
     tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
     crew = crew_of(world, workers, tape.spare)
-    chronicle = _chronicle(world, folder, sink)
+    chronicle = chronicle or _chronicle(world, folder, sink)
     return ArrayRun(world, chronicle, crew, workers.samples, graph, tape, folder)
 
 
