@@ -1,4 +1,6 @@
-"""A broker for the peers of a live run, started and stopped with it; loopback only.
+"""A broker for the peers of a live run, started and stopped with it.
+
+It listens on loopback, or on a host of its own in a network of namespaces (mosquitto alone).
 
 embedded     amqtt in a thread of this process: nothing to install, no TLS, no passwords
 mosquitto    the real one, with TLS, a password for each peer and the ACL, from the files that
@@ -11,7 +13,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,18 +29,34 @@ from ..peer.clock import monotonic_time, wall_time
 
 BrokerKind = Literal["embedded", "mosquitto"]
 START_S = 10.0
+LOOPBACK = "127.0.0.1"
+Command = list[str]
+
+
+def as_it_is(command: Command) -> Command:
+    """A command that is started on this machine."""
+    return command
 
 
 def make_broker(
-    kind: BrokerKind, folder: Path, network_id: bytes, members: Mapping[str, bytes], port: int
+    kind: BrokerKind,
+    folder: Path,
+    network_id: bytes,
+    members: Mapping[str, bytes],
+    port: int,
+    *,
+    host: str = LOOPBACK,
+    on_host: Callable[[Command], Command] = as_it_is,
 ) -> Broker:
-    """The broker of that kind for `members` (name -> verify key), on a port of loopback.
+    """The broker of that kind for `members` (name -> verify key), on a port of ``host``.
+
+    ``on_host`` makes a command into one that is started on that host.
 
     Raises ConfigError when mosquitto is not installed.
     """
     if kind == "embedded":
         return EmbeddedBroker(port)
-    return Mosquitto(folder, network_id, members, port)
+    return Mosquitto(folder, network_id, members, port, host=host, on_host=on_host)
 
 
 class EmbeddedBroker:
@@ -49,7 +67,7 @@ class EmbeddedBroker:
 
     def equip(self, name: str, folder: Path) -> BrokerConfig:
         """It wants nothing but its address."""
-        url = f"mqtt://127.0.0.1:{self._port}"
+        url = f"mqtt://{LOOPBACK}:{self._port}"
         return BrokerConfig(url=url, protocol="3.1.1", session_expiry_s=0)
 
     @contextmanager
@@ -68,7 +86,14 @@ class Mosquitto:
     """A real mosquitto with TLS, passwords and an ACL."""
 
     def __init__(
-        self, folder: Path, network_id: bytes, members: Mapping[str, bytes], port: int
+        self,
+        folder: Path,
+        network_id: bytes,
+        members: Mapping[str, bytes],
+        port: int,
+        *,
+        host: str = LOOPBACK,
+        on_host: Callable[[Command], Command] = as_it_is,
     ) -> None:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
@@ -78,11 +103,12 @@ class Mosquitto:
                 fix="install it (Debian: apt-get install mosquitto), or use broker = 'embedded'",
             )
         self._program = program
-        self._port = port
+        self._host, self._port = host, port
+        self._on_host = on_host
         self._folder = folder
         now = datetime.fromtimestamp(wall_time(), UTC)
         self._written = write_for_members(
-            folder.absolute(), network_id, members, ["127.0.0.1"], port, now, bind="127.0.0.1"
+            folder.absolute(), network_id, members, [host], port, now, bind=host
         )
         if os.geteuid() == 0:  # it would become a user that may not read the run's folder
             config = self._written.config
@@ -94,7 +120,7 @@ class Mosquitto:
         write_atomic(folder / "broker.password", password, 0o600)
         write_atomic(folder / "ca.pem", self._written.ca.read_bytes())
         return BrokerConfig(
-            url=f"mqtts://127.0.0.1:{self._port}",
+            url=f"mqtts://{self._host}:{self._port}",
             ca_file="ca.pem",
             password_file="broker.password",
         )
@@ -105,7 +131,7 @@ class Mosquitto:
         log = self._folder / "mosquitto.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [self._program, "-c", str(self._written.config)],
+                self._on_host([self._program, "-c", str(self._written.config)]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -173,6 +173,16 @@ class Faults(_Table):
         named |= {crash.node for crash in self.crashes} | {liar.node for liar in self.liars}
         return named | {each.node for each in self.slow} | {each.node for each in self.clocks}
 
+    def with_broker(self, node: int) -> Faults:
+        """The same where a broker stands at ``node``: a cut leaves it with its first group."""
+        cuts = [
+            cut.model_copy(update={"groups": ((*cut.groups[0], node), *cut.groups[1:])})
+            if cut.groups
+            else cut
+            for cut in self.cuts
+        ]
+        return self.model_copy(update={"cuts": tuple(cuts)})
+
     @property
     def asked_for(self) -> bool:
         """Whether anything is asked for."""

@@ -125,11 +125,18 @@ def _check_engine(scenario: Scenario, *, processes: bool) -> None:
                 where=scenario.name,
                 fix="add --engine sim",
             )
-        if processes and scenario.transport != "libp2p":
+        if processes and scenario.transport != "libp2p" and scenario.broker == "embedded":
             raise ConfigError(
-                "the [faults] of this scenario happen on lines between hosts, not to a broker",
+                "a broker in this process stands at no line that [faults] could happen to",
                 where=scenario.name,
-                fix="use --transport libp2p, or leave --processes out",
+                fix="add --set broker=mosquitto, or leave --processes out",
+            )
+        dies = bool(scenario.faults.crashes or scenario.faults.crash_every_s)
+        if processes and scenario.transport in ("mqtt", "mixed") and scenario.faults.cuts and dies:
+            raise ConfigError(
+                "a peer that comes back while a cut hides its broker cannot start",
+                where=scenario.name,
+                fix="leave cuts or crashes out, or use --transport libp2p, or no --processes",
             )
 
 

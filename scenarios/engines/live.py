@@ -34,7 +34,7 @@ from ...peer.foresight import foresee_costs
 from ...peer.learners.spec import NPZ, build_model
 from ...peer.node import root_cause
 from ...peer.upkeep import WHOLE
-from ..brokers import Broker, make_broker
+from ..brokers import LOOPBACK, Broker, as_it_is, make_broker
 from ..faults import Crash
 from ..follow import Follower
 from ..network.namespaces import HostNetwork
@@ -105,13 +105,13 @@ class Town:
 
 
 def _network(scenario: Scenario) -> HostNetwork:
-    """Hosts for the peers, with the scenario's faults between them."""
-    return HostNetwork(scenario.peers, _switch(scenario))
+    """Hosts for the peers, and one for a broker, with the scenario's faults between them."""
+    return HostNetwork(scenario.peers + 1, _switch(scenario))
 
 
 def _switch(scenario: Scenario) -> Switch:
     rng = np.random.default_rng([scenario.seed, 0x5117C4])
-    return Switch(scenario.faults, rng.random)
+    return Switch(scenario.faults.with_broker(scenario.peers), rng.random)
 
 
 def _crashes(scenario: Scenario) -> list[Crash]:
@@ -148,7 +148,15 @@ def prepare(scenario: Scenario, folder: Path, network: HostNetwork | None = None
     if brokered:
         keys = {each.name: each.verify_key for each in certificates if each.name in brokered}
         network_id = admin.network.network_id
-        broker = make_broker(scenario.broker, folder / "broker", network_id, keys, ports[-1])
+        broker = make_broker(
+            scenario.broker,
+            folder / "broker",
+            network_id,
+            keys,
+            ports[-1],
+            host=network.address(scenario.peers) if network else LOOPBACK,
+            on_host=partial(network.command, scenario.peers) if network else as_it_is,
+        )
     folders = []
     for index, share in enumerate(shares_of(scenario)):
         peer_path = folder / "peers" / names[index]

@@ -15,7 +15,7 @@ import pytest
 from tidings.crypto.accounting import epsilon_of
 from tidings.crypto.identity import short_id
 from tidings.crypto.ledger import Ledger
-from tidings.gossip.events import LinkUp
+from tidings.gossip.events import LinkDown, LinkUp
 from tidings.gossip.topology import Topology
 from tidings.peer.folder import PeerFolder
 from tidings.peer.store import Store
@@ -145,6 +145,26 @@ def test_a_minute_of_chaos(tmp_path: Path) -> None:
 def test_ten_minutes_of_chaos(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(3))
     weather(tmp_path, seed, rounds=2600, cut_at_s=60.0)
+
+
+@pytest.mark.alone
+@pytest.mark.nightly
+@pytest.mark.skipif(REASON is not None, reason="needs a network of namespaces")
+def test_chaos_behind_a_broker_on_a_host_of_its_own(tmp_path: Path) -> None:
+    seed = int.from_bytes(os.urandom(3))
+    print(f"seed {seed}")
+    sets = ("transport=mqtt", "broker=mosquitto", "faults.crash_every_s=0.0")
+    scenario = chaos(seed, 60, 9.0, *sets).model_copy(update={"engine": "live"})
+    run_scenario(scenario, tmp_path / "run", lambda *_: None, processes=True)
+    summary = summarise(tmp_path / "run")
+    assert summary.outcome == "finished"
+    assert summary.copies_agree
+    folders = [PeerFolder(tmp_path / "run" / "peers" / name) for name in scenario.names()]
+    check_copies(folders)
+    for folder in folders:
+        check_budget(folder)
+    whys = [line.event.why for line in RunLog(tmp_path / "run") if isinstance(line.event, LinkDown)]
+    assert whys, "the cut went through links"
 
 
 def test_a_real_network_is_asked_for_and_says_why_it_cannot_be(

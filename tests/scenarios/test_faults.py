@@ -59,6 +59,13 @@ def test_a_node_that_is_not_there_is_told() -> None:
         small('faults.liars=[{node=5, behaviour="forge"}]')
 
 
+def test_a_cut_leaves_a_broker_with_the_first_group() -> None:
+    cuts = (Cut(from_s=1.0, to_s=2.0, groups=((0, 1), (2, 3))),)
+    faults = Faults(loss=0.1, cuts=cuts).with_broker(4)
+    assert [faults.cuts[0].separates(node, 4) for node in range(4)] == [False, False, True, True]
+    assert faults.loss == 0.1
+
+
 def test_a_scenario_without_faults_asks_for_none() -> None:
     assert not Faults().asked_for
     assert not Faults(loss=0.0).asked_for

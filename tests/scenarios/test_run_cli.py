@@ -166,7 +166,20 @@ def test_a_folder_is_never_overwritten(tmp_path: Path, capfd: pytest.CaptureFixt
         (["partition", "--engine", "live", "--transport", "memory"], "add --engine sim"),
         (
             ["quickstart", "--processes", "--transport", "mqtt", "--set", "faults.loss=0.1"],
-            "leave --processes out",
+            "add --set broker=mosquitto",
+        ),
+        (
+            [
+                "chaos",
+                "--engine",
+                "live",
+                "--processes",
+                "--transport",
+                "mqtt",
+                "--set",
+                "broker=mosquitto",
+            ],
+            "leave cuts or crashes out",
         ),
         (["liar", "--processes"], "a simulation runs all peers in one process"),
         (["quickstart", "--processes", "--transport", "memory"], "cannot share memory"),
