@@ -23,7 +23,7 @@ SETS = (
     "rules.deadline_s=1.0",
 )
 NUMBERED = ("round", "sequence", "from_round", "to_round")
-ONCE = ("run-started", "peer-started", "run-finished", "peer-finished")
+ONCE = ("run-started", "peer-started", "link-up", "run-finished", "peer-finished")
 
 
 def write_long_log(folder: Path, size_bytes: int, *, peers: int = 40, seed: int = 1) -> Path:
@@ -37,7 +37,7 @@ def write_long_log(folder: Path, size_bytes: int, *, peers: int = 40, seed: int 
     rounds = max(line.get("round", 0) for line in base)
     entries = max(line.get("sequence", 0) for line in base)
     duration = base[-1]["time"]
-    first = [line for line in base if line["event"] in ("run-started", "peer-started")]
+    first = [line for line in base if line["event"] in ONCE[:3]]
     again = [line for line in base if line["event"] not in ONCE]
     with (folder / "events.jsonl").open("w") as log:
         log.write(_text(first))

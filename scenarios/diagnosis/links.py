@@ -17,6 +17,8 @@ GONE_SHARE = 0.2  # who says nothing for the last fifth of a run is gone
 
 def partitions(seen: Observed) -> Iterator[Finding]:
     """Times in which the peers were in two pieces or more, each of at least two."""
+    if not seen.links_went:
+        return
     began: float | None = None
     pieces: list[list[str]] = []
     for time, now in _pieces_over_time(seen):
@@ -92,7 +94,7 @@ def _partition(
 
 def absences(seen: Observed) -> Iterator[Finding]:
     """Peers that were away: once or twice (silent), or again and again (flapping)."""
-    times = _times_away(seen)
+    times = _times_away(seen) if seen.links_went else {}
     for name, peer in seen.peers.items():
         away = times.get(name, [])
         if len(away) >= FLAPPING:

@@ -60,6 +60,11 @@ class Observed:
         return min(finished, default=float("inf"))
 
     @cached_property
+    def links_went(self) -> bool:
+        """Whether any link went; most runs are spared what else would be worked out."""
+        return not all(up for _, _, _, up in self.tally.transitions)
+
+    @cached_property
     def transitions(self) -> list[Transition]:
         """Links that came and went, in the order of the common clock."""
         found = [

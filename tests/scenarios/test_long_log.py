@@ -1,4 +1,4 @@
-"""A log that is ten times as long takes hardly more memory (benchmarks/inspection.py has 1 GB)."""
+"""A log that is many times as long takes hardly more memory (benchmarks/inspection.py: 1 GB)."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def test_memory_grows_by_a_small_part_of_the_log(tmp_path: Path, megabytes: int)
     long = write_long_log(tmp_path / "long", megabytes * 10**6)
     few, base = resident(short)
     many, whole = resident(long)
-    assert many > 10 * few
+    assert many > 5 * few
     assert whole - base < 0.25 * (long / "events.jsonl").stat().st_size + 10e6
     assert whole < 300e6
