@@ -1,4 +1,4 @@
-"""The rows of the privacy ledger: its tables, its home, and how each row's hash binds the one before."""
+"""The rows of the privacy ledger: tables, home, and how each row's hash binds the one before."""
 
 from __future__ import annotations
 
