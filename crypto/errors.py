@@ -2,6 +2,7 @@
 
     TidingsError
     ├── ConfigError          a file, a flag or a value of the user's              exit code 2
+    │   └── MovedAway    a folder whose peer was moved to another              exit code 2
     ├── IdentityError        a secret key that is missing, wrong or unsafe        exit code 3
     ├── StorageError         a disk that is full, a folder that cannot be used    exit code 4
     ├── TransportError       an address or a port that cannot be used             exit code 5
@@ -52,6 +53,13 @@ class ConfigError(TidingsError):
     """A setting cannot be used as it was given. Nothing was changed."""
 
     exit_code = 2
+
+
+class MovedAway(ConfigError):  # a state, as BudgetExhausted is
+    """The peer lives in another folder now, with what is left of its privacy budget.
+
+    This folder stays disabled for good.
+    """
 
 
 class IdentityError(TidingsError):

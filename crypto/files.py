@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,7 +55,7 @@ def write_atomic(path: str | os.PathLike[str], data: Buffer, mode: int = 0o644) 
         except OSError:
             _remove(draft)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise storage_error(error, target) from error
 
@@ -80,28 +81,9 @@ def write_new(path: str | os.PathLike[str], data: Buffer, mode: int = 0o644) -> 
             _write_exclusively(target, data, mode)
         finally:
             _remove(draft)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise storage_error(error, target) from error
-
-
-def sync(path: str | os.PathLike[str]) -> None:
-    """Return when a file, or the list of what stands in a folder, is on the disk.
-
-    Raises:
-        StorageError: it could not be synced.
-    """
-    try:
-        if os.path.isdir(path):
-            _sync_folder(Path(path))
-            return
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise storage_error(error, path) from error
 
 
 def make_folder(path: str | os.PathLike[str], mode: int = 0o755) -> None:
@@ -118,6 +100,76 @@ def make_folder(path: str | os.PathLike[str], mode: int = 0o755) -> None:
                 "it is a file, not a folder", where=str(path), fix="check the path"
             ) from error
         raise storage_error(error, path) from error
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, with mode, times and (as root) owner; folders above it are made likewise.
+
+    Readable by nobody else at any time unless ``source`` is. Returns when it is on the disk.
+
+    Raises:
+        StorageError: it could not be copied; a part of it may be there.
+    """
+    try:
+        if not target.parent.exists():
+            target.parent.mkdir(0o700, parents=True)
+            shutil.copymode(source.parent, target.parent)
+            copy_owner(source.parent, target.parent)
+        draft = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(source, "rb") as reader, open(handle, "wb") as writer:
+                shutil.copyfileobj(reader, writer)
+                writer.flush()
+                os.fsync(writer.fileno())
+            shutil.copystat(source, draft)
+            copy_owner(source, draft)
+            os.replace(draft, target)
+        except OSError:
+            _remove(draft)
+            raise
+        sync_folder(target.parent)
+    except OSError as error:
+        raise storage_error(error, error.filename or target) from error
+
+
+def copy_owner(source: Path, target: Path) -> None:
+    """Give ``target`` the owner and group of ``source``, as only root can. Raises OSError."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        status = source.stat()
+        os.chown(target, status.st_uid, status.st_gid)
+
+
+def has_hard_links(folder: Path) -> bool:
+    """Whether the file system of ``folder`` knows hard links, which go with lasting inodes.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    probe = folder / f".{os.urandom(6).hex()}.tmp"
+    other = probe.with_suffix(".link.tmp")
+    try:
+        _write_exclusively(probe, b"", 0o600)
+        os.link(probe, other)
+    except OSError as error:
+        if error.errno in _NO_HARD_LINKS:
+            return False
+        raise storage_error(error, folder) from error
+    finally:
+        _remove(probe)
+        _remove(other)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Put on the disk which files there are in ``folder``. Raises OSError."""
+    if sys.platform == "win32":  # has no handles for folders; its renames are journalled
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -174,13 +226,3 @@ def _write_exclusively(path: Path, data: Buffer, mode: int) -> None:
 def _remove(path: Path) -> None:
     with suppress(OSError):
         os.unlink(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":  # has no handles for folders; its renames are journalled
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,64 +8,33 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from . import ledger_moves
 from .accounting import PrivacyEvent
-from .digest import digest
-from .errors import StorageError
+from .errors import ConfigError, MovedAway, StorageError
 from .files import storage_error
-from .ledger_home import ANY_MACHINE, Home, Move, home_of, moves_in, note_move
+from .ledger_home import home_of
+from .ledger_moves import Move, seal_of
+from .ledger_rows import (
+    COLUMNS,
+    SCHEMA,
+    Home,
+    LedgerEntry,
+    Unit,
+    fields_of,
+    home_hash,
+    read_entry,
+    row_hash,
+)
 
-Unit = Literal["record", "peer", "none"]
+__all__ = ["Home", "Ledger", "LedgerEntry", "Move", "Unit"]
 
 BUSY_TIMEOUT_S = 10.0
-
-_SCHEMA = (
-    """CREATE TABLE ledger (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        round INTEGER NOT NULL,
-        unit TEXT NOT NULL,
-        mechanism TEXT NOT NULL,
-        noise_multiplier REAL NOT NULL,
-        sampling_rate REAL NOT NULL,
-        steps INTEGER NOT NULL,
-        delta REAL NOT NULL,
-        previous BLOB NOT NULL,
-        hash BLOB NOT NULL)""",
-    """CREATE TRIGGER ledger_never_shrinks BEFORE DELETE ON ledger
-        BEGIN SELECT RAISE(ABORT, 'the privacy ledger never shrinks'); END""",
-    """CREATE TRIGGER ledger_never_changes BEFORE UPDATE ON ledger
-        BEGIN SELECT RAISE(ABORT, 'the privacy ledger never changes'); END""",
-    """CREATE TABLE ledger_home (
-        machine TEXT NOT NULL, device TEXT NOT NULL, filesystem TEXT NOT NULL, inode TEXT NOT NULL)
-    """,
-)
-_COLUMNS = (
-    "number, round, unit, mechanism, noise_multiplier, sampling_rate, steps, delta, previous, hash"
-)
-_TYPES = (int, int, str, str, float, float, int, float, bytes, bytes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerEntry:
-    """One row: what was released in ``round``, and the chain's hashes (32 bytes each).
-
-    ``delta`` is the one that the budget was kept at then; it does not change what was spent.
-    """
-
-    number: int
-    round: int
-    unit: Unit
-    event: PrivacyEvent
-    delta: float
-    previous: bytes
-    hash: bytes
 
 
 class Ledger:
@@ -97,8 +66,7 @@ class Ledger:
             StorageError: it could not be written, and nothing was; or another process writes
                 to the same ledger.
         """
-        with self._lock, self._storage(), self._transaction():
-            self._settle()
+        with self._lock, self._storage(), _transaction(self._connection):
             last = self._last()
             if last != self._head:
                 raise StorageError(
@@ -118,9 +86,9 @@ class Ledger:
                 float(delta),
                 previous,
             )
-            entry = _entry((*fields, _row_hash(fields)))
+            entry = read_entry((*fields, row_hash(fields)))
             self._connection.execute(
-                f"INSERT INTO ledger ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO ledger ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*fields, entry.hash),
             )
         # Only now: the transaction above has been committed.
@@ -134,7 +102,7 @@ class Ledger:
             StorageError: the file cannot be read, or a row is not one of a ledger.
         """
         with self._lock, self._storage():
-            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM ledger ORDER BY number")
+            rows = self._connection.execute(f"SELECT {COLUMNS} FROM ledger ORDER BY number")
             return [self._read(row) for row in rows]
 
     def head_hash(self) -> bytes:
@@ -147,86 +115,145 @@ class Ledger:
         Raises:
             StorageError: names the first row that is missing, changed or out of place.
         """
-        number, previous = 0, self._home.hash
-        hashes = {previous}
-        for entry in self.entries():
+        number, previous = 0, home_hash(self._home)
+        entries, moves = self.entries(), self.moves()
+        for entry in entries:
+            previous = self._after_moves(moves, number, previous)
             number += 1
             if entry.number != number or entry.previous != previous:
-                raise self._damaged(number, "is missing or was put in")
-            if entry.hash != _row_hash(_fields(entry)):
-                raise self._damaged(number, "was changed")
+                raise self._damaged(f"row {number}", "is missing or was put in")
+            if entry.hash != row_hash(fields_of(entry)):
+                raise self._damaged(f"row {number}", "was changed")
             previous = entry.hash
-            hashes.add(previous)
-        with self._lock, self._storage():
-            # SQLite remembers the largest number ever given, so a cut-off end shows as well.
-            given = self._connection.execute(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'ledger'"
-            ).fetchone()
-        if given is not None and given[0] > number:
-            raise self._damaged(number + 1, "is missing")
-        if any(move.head not in hashes for move in self._moves()):
-            raise self._damaged(number, "is not the one that this ledger was moved with")
+        previous = self._after_moves(moves, number, previous)
+        # SQLite remembers the largest number ever given, so a cut-off end shows as well.
+        given = max([self._largest_given("ledger"), *(move.after for move in moves)])
+        if given > number:
+            raise self._damaged(f"row {number + 1}", "is missing")
+        if self._largest_given("ledger_moves") > len(moves):
+            raise self._damaged(f"move {len(moves) + 1}", "is missing")
         return number, previous
 
+    def _after_moves(self, moves: list[Move], number: int, previous: bytes) -> bytes:
+        """The chain's head past those of ``moves`` that came right after release ``number``."""
+        for move in moves:
+            if move.after == number:
+                if move.previous != previous:
+                    raise self._damaged(f"move {move.number}", "is missing or was put in")
+                previous = move.hash
+        return previous
+
+    def _largest_given(self, table: str) -> int:
+        with self._lock, self._storage():
+            row = self._connection.execute(
+                "SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)
+            ).fetchone()
+        return 0 if row is None else int(row[0])
+
     def is_copy(self) -> bool:
-        """Whether this file lives elsewhere than where it was made, or moved to.
+        """Whether this file lives elsewhere than where it was made.
 
         The original may go on releasing, so what a copy has written is not all that was spent.
-        A ledger in memory is never a copy.
+        One that was moved away is as good as a copy. A ledger in memory is never one.
         """
         if self._path is None:
             return False
-        return not self._present_home().is_same_place(home_of(self._path))
+        moves = self.moves()
+        if not moves:
+            return not self._home.is_same_place(home_of(self._path))
+        if not moves[-1].home.is_same_place(home_of(self._path)):
+            return True
+        nonce = self._nonce()
+        return nonce is None or seal_of(nonce) != moves[-1].seal
 
-    def moved_to(self) -> str | None:
-        """The file that this ledger was moved to, when it is not this one any more.
+    def moves(self) -> list[Move]:
+        """How often and where this ledger was moved, oldest first."""
+        with self._lock, self._storage():
+            return self._stored_moves()
 
-        Raises:
-            StorageError: the file cannot be read.
-        """
-        moves = self._moves()
-        return moves[-1].path if moves and self.is_copy() else None
+    def moved_to(self) -> Move | None:
+        """The move that took this ledger away from here; None while it may be used here."""
+        moves = self.moves()
+        return moves[-1] if moves and self.is_copy() else None
 
-    def leave_for(self, copy: Path, *, any_machine: bool = False) -> None:
-        """Give this home up for ever; returns when that is on the disk.
-
-        ``copy`` is a whole copy of this file, synced. It is at home after ``arrive_from``, in this
-        machine alone or, with ``any_machine``, in the first one in which it releases something.
-
-        Raises:
-            StorageError: it could not be written; or this ledger is not at home.
-        """
-        home = home_of(copy)
-        if any_machine:
-            home = replace(home, machine=ANY_MACHINE)
-        if self.is_copy():
-            raise StorageError(
-                "this folder is a copy, so it cannot say what was spent",
+    def must_be_here(self) -> None:
+        """Raises MovedAway, with where to, when this ledger was moved away."""
+        move = self.moved_to()
+        if move is not None:
+            raise MovedAway(
+                f"this peer was moved to {move.folder}",
                 where=self._where,
-                fix="move the original",
-            )
-        with self._lock, self._storage(), self._transaction():
-            note_move(
-                self._connection, Move(path=str(copy.absolute()), head=self._head[1], home=home)
+                fix=f"use it there: tidings peer run {move.folder}; this folder may be deleted",
             )
 
-    def arrive_from(self, left: Ledger) -> None:
-        """Be at home here, as ``left`` says that this file is; nothing happens when it is already.
+    def copy_to(self, path: Path, nonce: bytes) -> None:
+        """Copy the whole database to ``path``, a new file, without the right to release.
+
+        ``nonce`` (32 fresh random bytes) is what ``hand_over`` binds that right to. Returns when
+        all of it is on the disk.
+        """
+        with self._storage(), closing(_connect(path)) as copy:
+            with self._lock:
+                self._connection.backup(copy)
+            with _transaction(copy):
+                for statement in ledger_moves.SCHEMA:
+                    copy.execute(statement)
+                copy.execute("DELETE FROM ledger_arrival")
+                copy.execute("INSERT INTO ledger_arrival VALUES (?)", (nonce,))
+            copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def hand_over(self, copy: Ledger, folder: str) -> Move:
+        """Give up the right to release, for good, in favour of ``copy`` (made by ``copy_to``).
+
+        From here on nobody may release, until ``copy`` is told with ``take_over``. Returns when
+        it is on the disk; ``folder`` is where people are told to look.
 
         Raises:
-            StorageError: it could not be written; ``left`` was moved to another file, or released
-                more than this copy knows of.
+            ConfigError: this is a copy itself, or was moved away.
+            StorageError: the two are not alike, or it could not be written.
         """
-        moves = left._moves()
-        here = self._path is not None and bool(moves)
-        if not here or not moves[-1].home.is_same_place(home_of(self._path)):
-            raise StorageError("this ledger was not moved here", where=self._where)
-        if len(self._moves()) >= len(moves):
-            return
-        if not self._head[1] == left._head[1] == moves[-1].head:
-            raise self._damaged(self._head[0], "is not the last of the ledger that was left")
-        with self._lock, self._storage(), self._transaction():
-            note_move(self._connection, moves[-1])
+        self.must_be_here()
+        if self.is_copy():
+            raise ConfigError(
+                "this folder is a copy of another, which may still spend the same budget",
+                where=self._where,
+                fix="move the original, or make a new peer: tidings peer init",
+            )
+        nonce = copy._nonce()
+        if copy._path is None or nonce is None or copy._head != self._head:
+            raise self._unlike()
+        home = home_of(copy._path)
+        with self._lock, self._storage(), _transaction(self._connection):
+            for statement in ledger_moves.SCHEMA:
+                self._connection.execute(statement)
+            if self._last() != self._head:
+                raise self._unlike()
+            move = Move(
+                number=len(self._stored_moves()) + 1,
+                after=self._head[0],
+                home=home,
+                folder=folder,
+                seal=seal_of(nonce),
+                previous=self._head[1],
+            )
+            self._write_move(move)
+        self._head = (move.after, move.hash)
+        return move
+
+    def take_over(self, move: Move) -> None:
+        """Carry on from here, as ``move`` of the old ledger says. Returns when it is on the disk.
+
+        Raises StorageError: ``move`` is for another file, or does not follow on what stands here.
+        """
+        nonce = self._nonce()
+        is_meant = self._path is not None and move.home.is_same_place(home_of(self._path))
+        if not is_meant or nonce is None or seal_of(nonce) != move.seal:
+            raise self._unlike()
+        with self._lock, self._storage(), _transaction(self._connection):
+            if (move.after, move.previous) != self._head or self._last() != self._head:
+                raise self._unlike()
+            self._write_move(move)
+        self._head = (move.after, move.hash)
 
     def close(self) -> None:
         """Close the file; all that was appended is on the disk already."""
@@ -237,9 +264,16 @@ class Ledger:
     def _where(self) -> str:
         return "privacy ledger" if self._path is None else str(self._path)
 
-    def _damaged(self, number: int, what: str) -> StorageError:
+    def _unlike(self) -> StorageError:
         return StorageError(
-            f"row {number} of the privacy ledger {what}",
+            "this privacy ledger and the one that it would be moved to are not alike",
+            where=self._where,
+            fix="nothing was given up; let no other process use either folder, and try again",
+        )
+
+    def _damaged(self, row: str, what: str) -> StorageError:
+        return StorageError(
+            f"{row} of the privacy ledger {what}",
             where=self._where,
             fix="what this peer has spent is no longer known; start a new peer in a new folder",
         )
@@ -248,24 +282,21 @@ class Ledger:
         """The home that was written down when the ledger was made; makes the ledger if need be."""
         home = self._stored_home()
         if home is None:
-            with self._transaction():
+            with _transaction(self._connection):
                 home = self._stored_home() or self._make()
         return home
 
     def _stored_home(self) -> Home | None:
-        tables = self._connection.execute(
-            "SELECT name FROM sqlite_master WHERE name = 'ledger_home'"
-        )
-        if tables.fetchone() is None:
+        if not self._has("ledger_home"):
             return None
         query = "SELECT machine, device, filesystem, inode FROM ledger_home"
         row = self._connection.execute(query).fetchone()
         if row is None:
-            raise self._damaged(0, "is missing")
+            raise self._damaged("row 0", "is missing")
         return Home(machine=row[0], device=row[1], filesystem=row[2], inode=row[3])
 
     def _make(self) -> Home:
-        for statement in _SCHEMA:
+        for statement in SCHEMA:
             self._connection.execute(statement)
         home = home_of(self._path)
         self._connection.execute(
@@ -274,44 +305,52 @@ class Ledger:
         )
         return home
 
-    def _moves(self) -> list[Move]:
-        with self._lock, self._storage():
-            return moves_in(self._connection)
-
-    def _present_home(self) -> Home:
-        moves = self._moves()
-        return moves[-1].home if moves else self._home
-
-    def _settle(self) -> None:
-        """Keep a ledger that came in on a disk to the machine that it first releases in."""
-        moves = moves_in(self._connection)
-        if moves and moves[-1].home.machine == ANY_MACHINE:
-            home = replace(moves[-1].home, machine=home_of(self._path).machine)
-            note_move(self._connection, replace(moves[-1], head=self._head[1], home=home))
-
     def _last(self) -> tuple[int, bytes]:
+        """The number of releases, and the hash of the newest row of either kind."""
         row = self._connection.execute(
             "SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1"
         ).fetchone()
-        return (0, self._home.hash) if row is None else (row[0], row[1])
+        number, head = (0, home_hash(self._home)) if row is None else (row[0], row[1])
+        moves = self._stored_moves()
+        return (number, moves[-1].hash) if moves and moves[-1].after == number else (number, head)
+
+    def _has(self, table: str) -> bool:
+        query = "SELECT name FROM sqlite_master WHERE name = ?"
+        return self._connection.execute(query, (table,)).fetchone() is not None
+
+    def _stored_moves(self) -> list[Move]:
+        if not self._has("ledger_moves"):
+            return []
+        query = f"SELECT {ledger_moves.COLUMNS} FROM ledger_moves ORDER BY number"
+        rows = self._connection.execute(query).fetchall()
+        for number, row in enumerate(rows, 1):
+            if row[0] != number:
+                raise self._damaged(f"move {number}", "is missing")
+        try:
+            return [Move.from_row(row) for row in rows]
+        except ValueError as error:
+            raise self._damaged("a move", f"cannot be read: {error}") from error
+
+    def _write_move(self, move: Move) -> None:
+        row = move.row()
+        marks = ", ".join("?" * len(row))
+        self._connection.execute(
+            f"INSERT INTO ledger_moves ({ledger_moves.COLUMNS}) VALUES ({marks})", row
+        )
+
+    def _nonce(self) -> bytes | None:
+        """What a move to this file is bound to; None when this file is not the copy of a move."""
+        with self._lock, self._storage():
+            if not self._has("ledger_arrival"):
+                return None
+            row = self._connection.execute("SELECT nonce FROM ledger_arrival").fetchone()
+        return None if row is None else bytes(row[0])
 
     def _read(self, row: tuple[Any, ...]) -> LedgerEntry:
         try:
-            return _entry(row)
+            return read_entry(row)
         except (TypeError, ValueError) as error:
-            raise self._damaged(row[0], f"cannot be read: {error}") from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing; the commit is a sync to the disk (synchronous=FULL)."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # a full disk has rolled it back already
-                self._connection.execute("ROLLBACK")
-            raise
+            raise self._damaged(f"row {row[0]}", f"cannot be read: {error}") from error
 
     @contextmanager
     def _storage(self) -> Iterator[None]:
@@ -339,6 +378,19 @@ _EXPLAINED = {
 }
 
 
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; the commit is a sync to the disk (synchronous=FULL)."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # a full disk has rolled it back already
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _connect(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         # The file also holds the private model: nobody else may read it.
@@ -357,48 +409,3 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _entry(row: tuple[Any, ...]) -> LedgerEntry:
-    number, round, unit, mechanism, noise_multiplier, sampling_rate, steps, delta = row[:8]
-    if tuple(type(value) for value in row) != _TYPES:
-        raise ValueError("a value of a wrong type")
-    if unit not in ("record", "peer", "none"):
-        raise ValueError(f"unknown unit {unit!r}")
-    return LedgerEntry(
-        number=number,
-        round=round,
-        unit=unit,
-        event=PrivacyEvent(
-            mechanism=mechanism,
-            noise_multiplier=noise_multiplier,
-            sampling_rate=sampling_rate,
-            steps=steps,
-        ),
-        delta=delta,
-        previous=row[8],
-        hash=row[9],
-    )
-
-
-def _fields(entry: LedgerEntry) -> tuple[Any, ...]:
-    """The row's columns before the hash."""
-    event = entry.event
-    return (
-        entry.number,
-        entry.round,
-        entry.unit,
-        event.mechanism,
-        event.noise_multiplier,
-        event.sampling_rate,
-        event.steps,
-        entry.delta,
-        entry.previous,
-    )
-
-
-def _row_hash(fields: tuple[Any, ...]) -> bytes:
-    """The hash of a row's first nine columns, the last of which is the hash before."""
-    number, round, unit, mechanism, noise_multiplier, sampling_rate, steps, delta, previous = fields
-    numbers = struct.pack("<qqqddd", number, round, steps, noise_multiplier, sampling_rate, delta)
-    return digest("ledger-row", previous, numbers, unit.encode(), mechanism.encode())

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import anyio
 
-from ..crypto.errors import StorageError, TidingsError
+from ..crypto.errors import MovedAway, StorageError, TidingsError
 from ..crypto.ledger import Ledger
 from ..gossip.rules import Rules
 from ..gossip.topology import Topology
@@ -141,17 +141,18 @@ def _ledger(folder: PeerFolder) -> Check:
     except StorageError as error:
         return _said("ledger", error)
     try:
-        rows, is_copy, gone = len(ledger.entries()), ledger.is_copy(), ledger.moved_to()
+        ledger.must_be_here()
+        rows, is_copy = len(ledger.entries()), ledger.is_copy()
+    except MovedAway as error:
+        return _said("ledger", error)
     finally:
         ledger.close()
-    if gone is not None:
-        return problem("ledger", f"this peer was moved: its ledger is {gone}", "run it there")
     if is_copy:
         return problem(
             "ledger",
             "this folder is a copy: the original may still spend the same budget, so this one "
             "never trains",
-            "run the original, or have it moved here: tidings peer move",
+            "run the original, or make a new peer: tidings peer init",
         )
     return ok("ledger", f"{rows} releases, the chain is whole, and it is where it was made")
 

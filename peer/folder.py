@@ -8,19 +8,21 @@ tidings.db      feeds, checkpoints and the privacy ledger (SQLite)
 costs.json      what rounds cost in privacy, worked out before (peer/costs.py)
 events.jsonl    what happened; events-NNNNNN.jsonl.gz are its older parts
 lock            held while the peer runs; names the process
+moving          only while a peer is being moved here (peer/moving.py): from which folder
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..crypto.errors import ConfigError, StorageError
 from ..crypto.files import exclusive, make_folder, storage_error, write_atomic, write_new
 from ..crypto.identity import Identity
+from ..crypto.ledger import Ledger
 from ..crypto.membership import JoinRequest
 from .admission import Admission
 from .config import PeerConfig
@@ -72,6 +74,11 @@ class PeerFolder:
         """Locked while a process runs this peer; holds its process id."""
         return self.path / "lock"
 
+    @property
+    def moving_file(self) -> Path:
+        """Here while a move to this folder is not finished; holds the path of the old one."""
+        return self.path / "moving"
+
     @classmethod
     def create(
         cls, path: Path, config: PeerConfig, identity: Identity, *, text: str | None = None
@@ -116,6 +123,13 @@ class PeerFolder:
             present = folder.config_file.is_file()
         except OSError as error:
             raise storage_error(error, path) from None
+        if not present and folder.moving_file.is_file():
+            begun = folder.moving_file.read_text().strip()
+            raise ConfigError(
+                f"the move of a peer from {begun} to this folder is not finished",
+                where=str(path),
+                fix=f"let it carry on: tidings peer move {begun} {path}",
+            )
         if not present:
             raise ConfigError(
                 "there is no peer in this folder (no peer.toml)",
@@ -152,8 +166,9 @@ class PeerFolder:
         """Store a verified admission, in place of an older one of the same network.
 
         Raises ConfigError when the peer is a member of another network (its feed and its
-        privacy ledger belong to that one), or has a newer bulletin already.
+        privacy ledger belong to that one), has a newer bulletin already, or was moved away.
         """
+        self.must_be_here()
         if self.admission_file.exists():
             present = self.admission()
             if present.network.network_id != admission.network.network_id:
@@ -170,6 +185,12 @@ class PeerFolder:
                     fix="nothing needs to be done",
                 )
         write_atomic(self.admission_file, admission.to_bytes())
+
+    def must_be_here(self) -> None:
+        """Raises MovedAway, with where to, when the peer was moved to another folder."""
+        if self.database_file.exists():
+            with closing(Ledger(self.database_file)) as ledger:
+                ledger.must_be_here()
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -26,7 +26,6 @@ from .folder import PeerFolder
 from .learners.spec import build_learner
 from .metrics import Metrics
 from .metrics_server import serve
-from .move import check_not_moved
 from .node import Node, root_cause
 from .status import status_of
 from .store import Store
@@ -60,7 +59,7 @@ def opened(
     """
     sys.setswitchinterval(SWITCH_S)
     with folder.running():
-        check_not_moved(folder)
+        folder.must_be_here()
         config, admission, identity = folder.config(), folder.admission(), folder.identity()
         rules = Rules.model_validate(admission.network.rules)
         learner = build_learner(config.learner, folder=folder.path)

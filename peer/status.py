@@ -69,7 +69,10 @@ class Status:
 
 
 def status_of(folder: PeerFolder) -> Status:
-    """Read a peer's folder. Raises ConfigError, IdentityError or StorageError."""
+    """Read a peer's folder.
+
+    Raises ConfigError (MovedAway when the peer lives elsewhere now), IdentityError, StorageError.
+    """
     config, identity = folder.config(), folder.identity()
     has_run = folder.database_file.exists()
     return Status(
@@ -115,6 +118,7 @@ def _progress(folder: PeerFolder, own_key: bytes) -> Progress | None:
 def _privacy(folder: PeerFolder, settings: PrivacySettings, *, has_run: bool) -> Privacy:
     ledger = Ledger(folder.database_file if has_run else None)
     try:
+        ledger.must_be_here()
         # Asked for its words on the past only, so the future that it plans noise for is no matter.
         past = settings.model_copy(update={"noise_multiplier": 1.0})
         gate = PrivacyGate(

@@ -18,5 +18,5 @@ peer = typer.Typer(
     invoke_without_command=True,
     help="Make, run and look at one peer.",
 )
-for verb in (init, join, run, status, doctor, service, move):
+for verb in (init, join, run, status, doctor, move, service):
     peer.command()(verb)

@@ -1,4 +1,4 @@
-"""`tidings peer move`: a peer goes to another disk, with what is left of its budget."""
+"""`tidings peer move`: a peer to another disk, with what is left of its privacy budget."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ import typer
 
 
 def move(
-    folder: Annotated[Path, typer.Argument(help="The peer's folder.")],
-    new: Annotated[Path, typer.Argument(help="Where it moves to: a new or an empty folder.")],
-    other_machine: Annotated[
-        bool,
-        typer.Option("--other-machine", help="The disk with NEW goes into another machine."),
-    ] = False,
+    folder: Annotated[Path, typer.Argument(help="The peer's folder; it is disabled for good.")],
+    new: Annotated[Path, typer.Argument(help="Where to: a folder that is empty or not there yet.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Move a stopped peer to another disk; the old folder never runs again.
+    """Move a peer to another disk of this machine, with what is left of its privacy budget.
 
-    After an interruption give the same command again.
+    A copied folder never trains; this is the way to move one. Stop the peer first. When the
+    command is stopped half-way, run it again: it carries on.
     """
+    from dataclasses import asdict
     from json import dumps
 
-    from ..folder import PeerFolder
-    from ..move import move_peer
+    from rich.console import Console
 
-    moved = move_peer(PeerFolder.open(folder), new, any_machine=other_machine)
+    from ..moving import move as move_peer
+
+    with Console(stderr=True).status(f"Moving {folder} to {new} ..."):
+        moved = move_peer(folder, new)
     if json:
-        typer.echo(dumps({"from": str(folder.absolute()), "to": str(moved.path.absolute())}))
+        typer.echo(dumps(asdict(moved)))
         return
-    typer.echo(f"The peer lives in {moved.path} now. {folder} never runs again: delete it.")
-    if other_machine:
-        typer.echo("It trains in the first machine that runs it, and in no other after that.")
-    typer.echo(f"Next: tidings peer run {moved.path}")
+    finished = "Finished the move of" if moved.carried_on else "Moved"
+    typer.echo(
+        f"{finished} the peer '{moved.name}' to {moved.new}, with its {moved.releases} releases "
+        "and what is left of its budget\n"
+        f"  {moved.old} is disabled for good, but its key and model are still in it; delete it\n"
+        "  when all is well\n"
+        "Next:\n"
+        f"  1. tidings peer doctor {new}\n"
+        f"  2. tidings peer run {new}\n"
+        f"     (or, where a service ran it, write its unit again: tidings peer service {new})"
+    )

@@ -29,6 +29,7 @@ def service(
     from ..service import owned_by, unit_name, unit_text, user_of
 
     peer = PeerFolder.open(folder)
+    peer.must_be_here()
     config = peer.config()
     runs_as = user_of(folder, user)
     text = unit_text(folder, config, PRESETS[preset](), user=runs_as)
