@@ -174,7 +174,7 @@ def rows_of_stability() -> list[Row]:
 
 
 def rows_of_bytes() -> list[Row]:
-    """Uncompressed D-PSGD against the bundled scenario `frugal`, for as many local steps."""
+    """Uncompressed D-PSGD against the bundled scenario `frugal`."""
     ring: Sets = {"rules.topology.kind": "ring", **SGD}
     tasks: dict[str, Sets] = {
         "digits": {},

@@ -188,7 +188,7 @@ def requirements(results: Sequence[Result]) -> Iterable[str]:
         for plain_one in others if name == "frugal" else ():
             ratio = plain_one.wire_bytes / result.wire_bytes
             if not (ratio >= FEWER_BYTES and plain_one.late - result.late <= ACCURACY_APART):
-                yield f"{result.name}: {ratio:.1f} times fewer bytes than D-PSGD's, or less accurate"
+                yield f"{result.name}: {ratio:.1f} times fewer bytes than D-PSGD, or less accurate"
 
 
 def plain(result: Result) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def learning_curve(scenario: Scenario) -> Curve:
     (arm,) = scenario.arms
     world = World(arm_of(scenario, arm))
     totals = _Totals()
-    with tempfile.TemporaryDirectory() as folder:  # nothing is put into it but emergency stops
+    with tempfile.TemporaryDirectory() as folder:  # nothing is put into it
         run = begin(world, Path(folder), totals.sink, chronicle=totals)
         run.run()
     return totals.curve(world.scenario.peers)

@@ -14,7 +14,7 @@ from tidings.scenarios.arms import arm_of
 from tidings.scenarios.scenario import Scenario, bundled, load_scenario
 from tidings.scenarios.world import World, seeded_entropy, shares_of
 
-BUNDLED = ("baselines", "chaos", "liar", "partition", "quickstart", "ten-thousand")
+BUNDLED = ("baselines", "chaos", "frugal", "liar", "partition", "quickstart", "ten-thousand")
 
 
 def refusal(*sets: str, name: str = "quickstart", **options: str | int) -> ConfigError:
@@ -58,7 +58,7 @@ def test_a_file_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load_scenario("./mine.toml").seed == 9
     assert "no such file" in refusal(name="yours.toml").what
     assert refusal(name="quickstrat").fix == "did you mean 'quickstart'?"
-    assert "baselines, chaos, liar, partition, quickstart" in refusal(name="x").fix
+    assert "baselines, chaos, frugal, liar, partition, quickstart" in refusal(name="x").fix
 
 
 # --- settings ----------------------------------------------------------------------------------

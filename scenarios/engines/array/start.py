@@ -50,7 +50,7 @@ def begin(
     """A run of the world's scenario, which leaves its log in ``folder`` and in ``sink``.
 
     What happens when is taken from the log of the run in ``follow``, if there is one given. A
-    ``chronicle`` takes the log's place, but not that of the central arms.
+    ``chronicle`` takes the log's place, but not that of the central arms; then nothing is saved.
     """
     workers = workers_of(world)
     scheme = scheme_of(world.scenario)
@@ -61,7 +61,9 @@ def begin(
     graph = graph_of(world, workers)
     tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
     crew = crew_of(world, workers, tape.spare)
-    chronicle = chronicle or _chronicle(world, folder, sink)
+    if chronicle is not None:  # without a log there is nothing to carry on from
+        return ArrayRun(world, chronicle, crew, workers.samples, graph, tape)
+    chronicle = _chronicle(world, folder, sink)
     return ArrayRun(world, chronicle, crew, workers.samples, graph, tape, folder)
 
 
