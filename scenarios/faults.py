@@ -64,6 +64,10 @@ Behaviour = Literal[
     "free-rider",
     "sleeper",
     "label-flip",
+    "alie",
+    "ipm",
+    "dissensus",
+    "spectral",
 ]
 SILENCE_S = 0.5  # how long a cut goes unnoticed where no real heartbeat tells
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -24,6 +24,7 @@ from ..peer.clock import wall_time
 from ..peer.event_log import EventLog
 from ..peer.settings_files import check_settings, read_toml, to_toml, write_settings
 from .arms import CENTRAL, arm_of
+from .attacks import SEEING
 from .engines.array.checkpoint import rewind
 from .run_log import LOG_NAME, LogLine, RunFinished, RunStarted
 from .scenario import Scenario
@@ -104,6 +105,13 @@ def _check_engine(scenario: Scenario, *, processes: bool) -> None:
             f"the arm '{central[0]}' has all models in one place, as only the array engine does",
             where=f"arms of {scenario.name}",
             fix="add --engine array, or leave the arm out",
+        )
+    seeing = [liar for liar in scenario.faults.liars if liar.behaviour in SEEING]
+    if seeing and scenario.engine != "array":
+        raise ConfigError(
+            f"'{seeing[0].behaviour}' needs an attacker that sees what all others learnt",
+            where="faults.liars",
+            fix="add --engine array, or choose an attack such as 'sign-flip'",
         )
     if processes and scenario.engine != "live":
         raise ConfigError(

@@ -15,6 +15,7 @@ from tidings.gossip.events import Evaluated, Event, Mixed, Published, Sent
 from tidings.gossip.rules import RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
+from tidings.scenarios.engines.array.liars import lying
 from tidings.scenarios.engines.array.recorded import tape_of_log
 from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
 from tidings.scenarios.engines.array.workers import OneByOne, Workers
@@ -58,6 +59,7 @@ def arrayed(
     noted = Noted()
     workers = workers or one_by_one(world)
     graph = graph_of(world, workers)
+    workers = lying(workers, world.scenario, graph)
     tape = tape_of(world, graph) if tape_of_run is None else tape_of_log(tape_of_run, graph)
     crew = crew_of(world, workers, tape.spare, cores=1)
     run = ArrayRun(world, LineChronicle(world, noted.sink), crew, workers.samples, graph, tape)
@@ -124,6 +126,12 @@ SCENARIOS = {
         "rules.robust=trimmed-mean",
         "rules.optimiser=k-gt",
         CRASHES,
+    ],
+    "liars": [
+        "rules.topology.kind=complete",
+        "rules.robust=clipped-gossip",
+        'faults={liars=[{node=1, behaviour="sign-flip"}, {node=6, behaviour="sleeper"},'
+        ' {node=4, behaviour="noise", from_round=5}, {node=2, behaviour="free-rider"}]}',
     ],
     "asynchronous": ["rules.topology.kind=exponential", "rules.pace=asynchronous", LOSSY],
 }

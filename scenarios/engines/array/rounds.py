@@ -65,6 +65,8 @@ def publish(
     captured = np.empty(len(nodes))
     trained = []
     together = max(1, TRAINED_VALUES // arrays.models.columns)
+    if workers.takes_whole_waves:
+        together = max(1, len(nodes))
     for start in range(0, len(nodes), together):
         chunk = slice(start, min(start + together, len(nodes)))
         models, outcome = _train(arrays, rule, workers, nodes[chunk], wave.publish_rounds[chunk])

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ....crypto.errors import ConfigError
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.events import Event
 from ....gossip.rules import Rules
 from ....gossip.topology import Topology
+from ...attacks import poisoned
 from ...cohort.base import make_cohort
 from ...event_tables import EventTables
 from ...scenario import Scenario
@@ -24,6 +24,7 @@ from .chronicle import Chronicle, LineChronicle
 from .crew import SHARED_VALUES, Crew, SharedCrew
 from .engine import ArrayRun
 from .graph import Graph
+from .liars import lying, sees_all
 from .recorded import tape_of_run
 from .table_chronicle import TableChronicle
 from .tape import Lockstep, Tape
@@ -59,6 +60,7 @@ def begin(
         tables = EventTables(folder, names) if len(names) > PEERS_IN_LINES else None
         return CentralRun(world, scheme, workers, CentralLog(world, tables, sink))
     graph = graph_of(world, workers)
+    workers = lying(workers, world.scenario, graph)
     tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
     crew = crew_of(world, workers, tape.spare)
     if chronicle is not None:  # without a log there is nothing to carry on from
@@ -73,6 +75,8 @@ def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = N
     ``cores`` are those to work on; as many as there are unless given.
     """
     scenario = world.scenario
+    if sees_all(scenario):
+        cores = 1
     if cores is None:
         large = scenario.peers * world.genesis.size >= SHARED_VALUES
         cores = len(os.sched_getaffinity(0)) if large and hasattr(os, "sched_getaffinity") else 1
@@ -97,21 +101,15 @@ def graph_of(world: World, workers: Workers) -> Graph:
 
 
 def tape_of(world: World, graph: Graph) -> Tape:
-    """What happens in the scenario. Raises ConfigError for what only the simulator does."""
+    """What happens in the scenario."""
     scenario = world.scenario
     rules, faults = scenario.rules, scenario.faults
-    if faults.liars:
-        raise ConfigError(
-            "liars break the protocol's frames, and the array engine has none",
-            where="faults.liars",
-            fix="use --engine sim",
-        )
     frame_bits = 8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES)
     if rules.pace == "asynchronous":
         return Asynchronous(
             graph, faults, rounds=rules.rounds, seed=scenario.seed, frame_bits=frame_bits
         )
-    if not faults.asked_for:
+    if not faults.model_copy(update={"liars": ()}).asked_for:  # a lie takes no time
         return Lockstep(graph, rules.rounds, round_s=faults.train_s + faults.delay_s)
     return Weather(
         graph,
@@ -139,7 +137,11 @@ def workers_of(world: World) -> Workers:
 
 def workers_for(scenario: Scenario) -> Workers:
     """Who trains the nodes, in a process that knows no more than the scenario."""
-    return Together(make_cohort(scenario, shares_of(scenario)), scenario)
+    shares = poisoned(shares_of(scenario), scenario.faults.liars)
+    workers = Together(make_cohort(scenario, shares), scenario)
+    by_samples = scenario.rules.weighting == "samples"
+    graph = Graph(Topology(scenario.rules.topology), workers.samples if by_samples else None)
+    return lying(workers, scenario, graph)
 
 
 def _chronicle(world: World, folder: Path, sink: Sink) -> Chronicle:

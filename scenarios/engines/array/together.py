@@ -29,6 +29,8 @@ class Together:
     the noise has the same scale and other values.
     """
 
+    takes_whole_waves = False
+
     def __init__(self, cohort: Cohort, scenario: Scenario) -> None:
         self._cohort = cohort
         self._scenario = scenario

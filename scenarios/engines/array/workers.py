@@ -57,7 +57,12 @@ class Scores:
 
 
 class Workers(Protocol):
-    """The learners of all nodes, behind their privacy gates."""
+    """The learners of all nodes, behind their privacy gates.
+
+    ``takes_whole_waves`` says that all who publish at once must be trained in one call.
+    """
+
+    takes_whole_waves: bool
 
     @property
     def samples(self) -> Sequence[int]:
@@ -88,6 +93,8 @@ class Workers(Protocol):
 
 class OneByOne:
     """The learners and gates of the simulator, one after the other: slow, and the same bits."""
+
+    takes_whole_waves = False
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = trainers
