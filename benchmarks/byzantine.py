@@ -3,9 +3,10 @@
     python benchmarks/byzantine.py [--seeds 1] [--rules clipped-gossip] [--json]
 
 Twenty honest nodes and some that lie, all linked with all, learn 28x28 digits (`digits28`) with a
-perceptron, on alike and on uneven shares (Dirichlet 0.5). Each cell is the mean accuracy of the honest
-nodes on test images, in points below the same rule without an attack. As many nodes lie as the rule is
-told to expect. The array engine runs it; without privacy, as noise would hide what is asked for.
+perceptron, on alike and on uneven shares (Dirichlet 0.5). Each cell is the mean accuracy of the
+honest nodes on test images, in points below the same rule without an attack. As many nodes lie as
+the rule is told to expect. The array engine runs it; without privacy, as noise would hide what is
+asked for.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ def main() -> int:
     console = Console(stderr=arguments.json)
     found = measure(rules, arguments.seeds, arguments.rounds, console)
     if arguments.json:
-        rows = [{"rule": r, "shares": s, "attack": a, "accuracy": v} for (r, s, a), v in found.items()]
+        rows = [
+            {"rule": r, "shares": s, "attack": a, "accuracy": v} for (r, s, a), v in found.items()
+        ]
         print(json.dumps(rows))
     else:
         show(found, rules, console)
