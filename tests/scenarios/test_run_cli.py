@@ -122,6 +122,7 @@ def test_without_an_argument_the_scenarios_are_listed(capfd: pytest.CaptureFixtu
     assert [row["name"] for row in rows] == [
         "baselines",
         "chaos",
+        "frugal",
         "liar",
         "partition",
         "quickstart",
