@@ -183,6 +183,11 @@ def rows_of_bytes() -> list[Row]:
             "learner.module": "tidings.scenarios.models:mlp28",
         },
     }
+    # a model of twenty times the parameters, on harder data
+    longer: dict[str, Sets] = {
+        "digits": {},
+        "digits28": {"training.learning_rate": 0.5, "rules.rounds": 24},
+    }
     rows = []
     for task, sets in tasks.items():
         rows += [
@@ -190,7 +195,7 @@ def rows_of_bytes() -> list[Row]:
             Row(
                 table="bytes",
                 name=f"{task}: frugal",
-                sets=sets,
+                sets=sets | longer[task],
                 scenario="frugal",
                 alphas=(0.5,),
                 rates=(),
