@@ -21,7 +21,8 @@ from .asynchronous import Asynchronous
 from .central import CentralRun, scheme_of
 from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
-from .crew import SHARED_VALUES, Crew, SharedCrew
+from .crew import SHARED_VALUES, Alone, SharedCrew
+from .crews import Crew
 from .engine import ArrayRun
 from .graph import Graph
 from .liars import lying, sees_all
@@ -90,7 +91,7 @@ def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = N
                 helpers=cores - 1,
                 make_workers=workers_for,
             )
-    return Crew(Arrays.begin(world.genesis, scenario.rules, spare=spare), scenario, workers)
+    return Alone(Arrays.begin(world.genesis, scenario.rules, spare=spare), scenario, workers)
 
 
 def graph_of(world: World, workers: Workers) -> Graph:
