@@ -73,11 +73,16 @@ def begin(
 def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = None) -> Crew:
     """Who does the work: a process on each core where there is enough of it to do.
 
-    ``cores`` are those to work on; as many as there are unless given.
+    ``cores`` are those to work on; as many as there are unless given. With the engine ``ray`` they
+    are those of a cluster.
     """
     scenario = world.scenario
     if sees_all(scenario):
         cores = 1
+    if scenario.engine == "ray":
+        from ..ray.crew import RayCrew
+
+        return RayCrew(world.genesis, scenario, spare, cores=cores)
     if cores is None:
         large = scenario.peers * world.genesis.size >= SHARED_VALUES
         cores = len(os.sched_getaffinity(0)) if large and hasattr(os, "sched_getaffinity") else 1
