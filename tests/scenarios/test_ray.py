@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 import numpy as np
 import pytest
 
+from tests.scenarios.in_process_actors import InProcess
 from tests.scenarios.small import small
 from tests.scenarios.test_array_parity import SCENARIOS, Noted
 from tidings.gossip.events import Event, Mixed, Published
@@ -15,9 +17,14 @@ from tidings.scenarios.engines.array.crews import Crew
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
 from tidings.scenarios.engines.ray import cluster
+from tidings.scenarios.engines.ray.actors import Actors
 from tidings.scenarios.engines.ray.crew import RayCrew
+from tidings.scenarios.engines.ray.division import Division
 from tidings.scenarios.scenario import Scenario
 from tidings.scenarios.world import World
+
+MakeCrew = Callable[[World, int], Crew]
+Outcome = tuple[bytes, float, Mapping[object, Event]]
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +35,57 @@ def ray() -> Iterator[None]:
     cluster.leave()
 
 
-def outcome(scenario: Scenario, lose: dict[str, int] | None = None) -> tuple[bytes, object]:
-    """Models, copies and events of a run; an actor may be lost before the n-th of some calls."""
+def outcome(scenario: Scenario, make_crew: MakeCrew) -> Outcome:
+    """Copies and models after a run, how far apart they are, and what was noted on the way."""
     world, noted = World(scenario), Noted()
     workers = workers_of(world)
     graph = graph_of(world, workers)
     tape = tape_of(world, graph)
-    crew = crew_of(world, workers, tape.spare, cores=2 if scenario.engine == "ray" else 1)
+    crew = make_crew(world, tape.spare)
     run = ArrayRun(world, LineChronicle(world, noted.sink), crew, workers.samples, graph, tape)
-    for method, count in (lose or {}).items():
-        losing(crew, method, count)
     end, crew.close = crew.close, lambda: None  # type: ignore[method-assign]
     assert run.run() == "finished"
     everyone = np.arange(scenario.peers)
     held = crew.copies(everyone).tobytes() + crew.models(everyone).tobytes()
+    held += b"".join(crew.memory()[name].tobytes() for name in ("remembered", "base", "gamma"))
     distance = crew.distance()
     end()
-    events: dict[object, Event] = {**noted.of(Published)}
-    return held, (distance, events, {**noted.of(Mixed)})
+    events: dict[object, Event] = {("published", *at): e for at, e in noted.of(Published).items()}
+    events |= {("mixed", *at): e for at, e in noted.of(Mixed).items()}
+    return held, distance, events
 
 
-def losing(crew: Crew, method: str, count: int) -> None:
-    """Lose an actor right before the count-th call of a method of the crew."""
-    assert isinstance(crew, RayCrew)
+def alone(world: World, spare: int) -> Crew:
+    return crew_of(world, workers_of(world), spare, cores=1)
+
+
+def in_shards(count: int) -> MakeCrew:
+    def make(world: World, spare: int) -> Crew:
+        division = Division(world.scenario.peers, spare, count)
+        actors = InProcess(world.scenario, world.genesis, division.cuts.tolist())
+        return RayCrew(world.scenario, division, cast(Actors, actors))
+
+    return make
+
+
+def on_ray(world: World, spare: int) -> Crew:
+    return crew_of(world, workers_of(world), spare, cores=2)
+
+
+def losing(**when: int) -> MakeCrew:
+    """A cluster that loses an actor right before the n-th call of some methods of the crew."""
+
+    def make(world: World, spare: int) -> Crew:
+        crew = on_ray(world, spare)
+        assert isinstance(crew, RayCrew)
+        for method, count in when.items():
+            _lose(crew, method, count)
+        return crew
+
+    return make
+
+
+def _lose(crew: RayCrew, method: str, count: int) -> None:
     whole, left = getattr(crew, method), [count]
 
     def lossy(*arguments: object) -> object:
@@ -62,7 +97,7 @@ def losing(crew: Crew, method: str, count: int) -> None:
     setattr(crew, method, lossy)
 
 
-def scenario_of(name: str, engine: str) -> Scenario:
+def scenario_of(name: str, engine: str = "array") -> Scenario:
     return small(
         f"engine={engine}",
         "peers=8",
@@ -73,14 +108,23 @@ def scenario_of(name: str, engine: str) -> Scenario:
     )
 
 
-@pytest.mark.usefixtures("ray")
-@pytest.mark.parametrize("name", ["int4", "lossy feedback", "crashes", "asynchronous"])
-def test_actors_come_to_the_bits_of_one_process(name: str) -> None:
-    assert outcome(scenario_of(name, "ray")) == outcome(scenario_of(name, "array"))
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_shards_come_to_the_bits_of_one_array(name: str) -> None:
+    scenario = scenario_of(name)
+    assert outcome(scenario, in_shards(3)) == outcome(scenario, alone)
 
 
 @pytest.mark.usefixtures("ray")
-def test_lost_actors_are_replaced_to_the_same_bits() -> None:
-    lost = {"publish": 3, "mix": 4}
-    scenario = scenario_of("lossy feedback", "ray")
-    assert outcome(scenario, lost) == outcome(scenario_of("lossy feedback", "array"))
+def test_a_cluster_that_loses_actors_comes_to_the_bits_of_one_process() -> None:
+    name = "lossy feedback"
+    made = outcome(scenario_of(name, "ray"), losing(publish=3, mix=5))
+    assert made == outcome(scenario_of(name), alone)
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("name", ["int4", "crashes", "asynchronous", "tracking with crashes"])
+def test_a_cluster_comes_to_the_bits_of_one_process(name: str) -> None:
+    expected = outcome(scenario_of(name), alone)
+    assert outcome(scenario_of(name, "ray"), on_ray) == expected
+    assert outcome(scenario_of(name, "ray"), losing(publish=2, mix=4)) == expected

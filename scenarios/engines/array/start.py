@@ -80,9 +80,9 @@ def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = N
     if sees_all(scenario):
         cores = 1
     if scenario.engine == "ray":
-        from ..ray.crew import RayCrew
+        from ..ray.crew import ray_crew
 
-        return RayCrew(world.genesis, scenario, spare, cores=cores)
+        return ray_crew(world.genesis, scenario, spare, cores=cores)
     if cores is None:
         large = scenario.peers * world.genesis.size >= SHARED_VALUES
         cores = len(os.sched_getaffinity(0)) if large and hasattr(os, "sched_getaffinity") else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,23 +26,22 @@ SNAPSHOT_ROUNDS = 1  # of all nodes, after which all shards are kept anew
 
 
 class RayCrew:
-    """Actors on as many ``cores`` of a cluster; on all that it has unless given.
-
-    Raises ConfigError and TransportError as ``cluster.join`` and ``Actors`` do.
-    """
+    """Leads the ``actors`` that have the shards of a ``division``; calls ``leave`` at the end."""
 
     def __init__(
-        self, genesis: GridVector, scenario: Scenario, spare: int, *, cores: int | None = None
+        self,
+        scenario: Scenario,
+        division: Division,
+        actors: Actors,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
-        self._leave = cluster.join()
-        shards = min(cores or cluster.cores(), scenario.peers)
         self._rules = scenario.rules
         self._nodes = np.arange(scenario.peers, dtype=np.int64)
-        self._spare = spare
-        self._division = Division(scenario.peers, spare, shards)
+        self._division = division
+        self._leave = leave
         self._gamma = np.ones(scenario.peers)
         self._mixed = 0  # how many nodes have mixed since the last snapshots
-        self.actors = Actors(scenario, genesis, self._division.cuts.tolist())
+        self.actors = actors
 
     def publish(self, wave: Wave) -> Publication:
         """Let the nodes of a wave train and publish, each where it is."""
@@ -136,7 +135,7 @@ class RayCrew:
         ]
         parts = self.actors.answers(calls)
         public = parts[0]["public"]
-        rows = len(self._nodes) + self._spare
+        rows = len(self._nodes) + self._division.spare
         gathered = np.zeros((public.shape[0], rows, public.shape[2]), dtype=public.dtype)
         for shard, part in enumerate(parts):
             held, where = self._division.held_by(shard)
@@ -150,7 +149,7 @@ class RayCrew:
     def take_up(self, memory: Memory) -> None:
         """Hand out what ``memory()`` has gathered, and a checkpoint has been read into."""
         shards = len(self.actors)
-        for spare in range(self._spare):
+        for spare in range(self._division.spare):
             self._division.hold(spare, spare % shards)
         self._gamma = memory["gamma"][:, 0].astype(np.float64)
         calls = []
@@ -172,8 +171,7 @@ class RayCrew:
     def close(self) -> None:
         """End the actors, and the cluster if it was started for them."""
         self.actors.close()
-        if self._leave:
-            cluster.leave()
+        self._leave()
 
     def _settle(self) -> None:
         self.actors.settle([self._division.rows_of(shard) for shard in range(len(self.actors))])
@@ -204,6 +202,25 @@ class RayCrew:
     def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
         shards = range(len(self.actors))
         return self.actors.answers([self.actors.ask(s, method, *arguments) for s in shards])
+
+
+def ray_crew(
+    genesis: GridVector, scenario: Scenario, spare: int, *, cores: int | None = None
+) -> RayCrew:
+    """Actors on as many ``cores`` of a cluster; on all that it has unless given.
+
+    Raises ConfigError and TransportError as ``cluster.join`` and ``Actors`` do.
+    """
+    ours = cluster.join()
+    leave = cluster.leave if ours else (lambda: None)
+    try:
+        shards = min(cores or cluster.cores(), scenario.peers)
+        division = Division(scenario.peers, spare, shards)
+        actors = Actors(scenario, genesis, division.cuts.tolist())
+    except BaseException:
+        leave()
+        raise
+    return RayCrew(scenario, division, actors, leave)
 
 
 def _axis_of_nodes(array: NDArray[Any]) -> int:

@@ -52,6 +52,7 @@ class Division:
 
     def __init__(self, nodes: int, spare: int, shards: int) -> None:
         self.cuts: Nodes = np.linspace(0, nodes, shards + 1).round().astype(np.int64)
+        self.spare = spare
         self._nodes = nodes
         self._home: Nodes = np.full(nodes + spare, UNHELD, dtype=np.int64)
         self._row: Nodes = np.zeros(nodes + spare, dtype=np.int64)
