@@ -8,12 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....peer.clock import monotonic_time
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .checkpoint import Progress, interrupts_deferred, load, save
+from .checkpoint import Memory, Progress, interrupts_deferred, load, save
 from .chronicle import Chronicle, Mixture, posted
 from .crews import Crew
 from .frames import frame_sizes
@@ -73,9 +72,9 @@ class ArrayRun:
     def resume(self) -> None:
         """Carry on from the checkpoint in the run's folder. Raises ConfigError: there is none."""
         assert self._folder is not None
-        memory = self._memory()
-        self._progress = load(self._folder, memory)
-        self.crew.take_up(memory)
+        held = self.crew.memory()
+        self._progress = load(self._folder, self._with_roads(held))
+        self.crew.take_up(held)
         self._chronicle.stopped(self._progress.stopped)
 
     def run(self) -> str:
@@ -101,14 +100,14 @@ class ArrayRun:
             return "stalled: some peers never finished"
         return "finished"
 
-    def _memory(self) -> dict[str, NDArray[np.generic]]:
-        """All arrays that a run is carried on from, by name."""
-        return {**self.crew.memory(), **(self._roads.memory() if self._roads else {})}
+    def _with_roads(self, held: Memory) -> Memory:
+        """All arrays that a run is carried on from, by name; the crew has those that are ``held``."""
+        return {**held, **(self._roads.memory() if self._roads else {})}
 
     def _save(self) -> None:
         if self._folder is not None:
             self._chronicle.flush()
-            save(self._folder, self._memory(), self._progress)
+            save(self._folder, self._with_roads(self.crew.memory()), self._progress)
             self._saved = monotonic_time()
 
     def _work(self, wave: Wave) -> None:

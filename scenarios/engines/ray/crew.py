@@ -157,11 +157,7 @@ class RayCrew:
             held, where = self._division.held_by(shard)
             public = memory["public"]
             rows = self._division.rows_of(shard)
-            part = {
-                name: np.take(array, own, axis=_axis_of_nodes(array))
-                for name, array in memory.items()
-                if name != "public"
-            }
+            part = {name: _rows_of(array, own) for name, array in memory.items()}
             part["public"] = np.zeros((public.shape[0], rows, public.shape[2]), public.dtype)
             part["public"][:, where] = public[:, held]
             calls.append(self.actors.tell(shard, "take_up", part))
@@ -226,6 +222,12 @@ def ray_crew(
 def _axis_of_nodes(array: NDArray[Any]) -> int:
     """Which axis is that of the nodes: matrices are in tiles."""
     return 1 if array.ndim == 3 else 0
+
+
+def _rows_of(array: NDArray[Any], nodes: Nodes) -> NDArray[Any]:
+    """What an array, if it is not empty, holds of some nodes."""
+    axis = _axis_of_nodes(array)
+    return np.take(array, nodes, axis=axis) if array.shape[axis] else array
 
 
 def _reordered(trained: Trained, order: Nodes) -> Trained:
