@@ -101,7 +101,7 @@ class ArrayRun:
         return "finished"
 
     def _with_roads(self, held: Memory) -> Memory:
-        """All arrays that a run is carried on from, by name; the crew has those that are ``held``."""
+        """All arrays that a run is carried on from, by name: the crew has ``held`` some."""
         return {**held, **(self._roads.memory() if self._roads else {})}
 
     def _save(self) -> None:
