@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ....crypto.errors import ConfigError, TransportError
 
 ADDRESS = "RAY_ADDRESS"  # the variable that Ray's own tools go by
+KNOCK_S = 10.0  # how long a cluster may take to answer
 
 
 def load_ray() -> ModuleType:
@@ -45,6 +47,7 @@ def join() -> bool:
     logging.getLogger("ray").setLevel(logging.ERROR)
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError) as error:
         raise TransportError(
@@ -56,6 +59,13 @@ def join() -> bool:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own there
     return True
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself takes minutes to find that out."""
+    host, colon, port = address.rpartition(":")
+    if colon and "//" not in host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 def leave() -> None:
