@@ -15,6 +15,7 @@ from tidings.scenarios.engines.array.checkpoint import Memory
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.crews import Crew
 from tidings.scenarios.engines.array.engine import ArrayRun
+from tidings.scenarios.engines.array.liars import lying
 from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
 from tidings.scenarios.engines.ray import cluster
 from tidings.scenarios.engines.ray.actors import Actors
@@ -62,7 +63,9 @@ def assert_same(one: Outcome, other: Outcome) -> None:
 
 
 def alone(world: World, spare: int) -> Crew:
-    return crew_of(world, workers_of(world), spare, cores=1)
+    workers = workers_of(world)
+    workers = lying(workers, world.scenario, graph_of(world, workers))
+    return crew_of(world, workers, spare, cores=1)
 
 
 def in_shards(count: int) -> MakeCrew:

@@ -61,6 +61,10 @@ class Crew(Protocol):
         """Carry on from what ``memory()`` gave, now that a checkpoint has been read into it."""
         ...
 
+    def cpu_s(self) -> float:
+        """CPU seconds that all processes together have spent so far."""
+        ...
+
     def close(self) -> None:
         """Let helpers go."""
         ...

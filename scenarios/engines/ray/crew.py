@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ class RayCrew:
             sizes=np.concatenate([each.sizes for each in found])[order],
             captured=np.concatenate([each.captured for each in found])[order],
         )
-        self._gamma[wave.publish] = gamma_of(self._rules.mixing, publication.captured)
+        captured = publication.captured[:, None]  # of the model, the first vector of a release
+        self._gamma[wave.publish] = gamma_of(self._rules.mixing, captured)[:, 0]
         return publication
 
     def mix(self, wave: Wave, weights: Weights) -> Weights:
@@ -163,6 +165,10 @@ class RayCrew:
             calls.append(self.actors.tell(shard, "take_up", part))
         self.actors.answers(calls)
         self._settle()
+
+    def cpu_s(self) -> float:
+        """CPU seconds that this process and the actors have spent so far, Ray's own aside."""
+        return process_time() + float(sum(self._ask_all("cpu_s")))
 
     def close(self) -> None:
         """End the actors, and the cluster if it was started for them."""

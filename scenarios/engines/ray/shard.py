@@ -31,6 +31,7 @@ class Offset:
     def __init__(self, workers: Workers, first: int) -> None:
         self._workers = workers
         self._first = first
+        self.takes_whole_waves = workers.takes_whole_waves
 
     @property
     def samples(self) -> Sequence[int]:
@@ -106,6 +107,10 @@ class Shard:
     def squares(self, mean: NDArray[np.float32]) -> NDArray[np.float64]:
         """See ``measures.squares``."""
         return squares(self._arrays.models, mean)
+
+    def cpu_s(self) -> float:
+        """CPU seconds that this process has spent so far."""
+        return self._crew.cpu_s()
 
     def memory(self, rows: int) -> dict[str, NDArray[Any]]:
         """All that the shard carries on from, by name; of the public copies the first ``rows``."""
