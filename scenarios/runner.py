@@ -32,6 +32,8 @@ from .world import World
 
 Watch = Callable[[Scenario, LogLine], None]
 
+BY_ROWS = ("array", "ray")  # engines that hold all peers as rows of arrays, and keep checkpoints
+
 
 def make_run_folder(folder: Path) -> None:
     """Make the folder of a new run. Raises ConfigError when there is something in it."""
@@ -78,17 +80,17 @@ def run_scenario(
 def resume_scenario(folder: Path, watch: Watch, tape: Path | None = None) -> Scenario:
     """Carry on the run in `folder` where it was stopped, to the bits that it would have come to.
 
-    Returns its scenario. Raises ConfigError when it has no checkpoint: only the array engine makes
-    them. Raises KeyboardInterrupt when it was stopped again.
+    Returns its scenario. Raises ConfigError when it has no checkpoint: only the engines
+    `array` and `ray` make them. Raises KeyboardInterrupt when it was stopped again.
     """
     scenario = check_settings(
         Scenario, read_toml(folder / "scenario.toml"), where=str(folder / "scenario.toml")
     )
-    if scenario.engine != "array":
+    if scenario.engine not in BY_ROWS:
         raise ConfigError(
             f"a run of the engine '{scenario.engine}' cannot be carried on",
             where="--resume",
-            fix="start it anew, with another --out; the engine 'array' keeps checkpoints",
+            fix="start it anew, with another --out; the engines 'array' and 'ray' keep checkpoints",
         )
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     rewind(folder)
@@ -163,7 +165,7 @@ def stoppable() -> Iterator[None]:
 
 def _check_tape(scenario: Scenario, tape: Path | None) -> None:
     """ConfigError when there is a tape and nobody who could follow it."""
-    if tape is not None and (scenario.engine != "array" or scenario.arms != ("gossip",)):
+    if tape is not None and (scenario.engine not in BY_ROWS or scenario.arms != ("gossip",)):
         raise ConfigError(
             "only the array engine follows another run, and in one arm, gossip",
             where="--tape",
@@ -205,7 +207,7 @@ def _run_arm(
         note(clock(), "", started)
     outcome = "failed"
     try:
-        if scenario.engine == "array":
+        if scenario.engine in BY_ROWS:
             from .engines.array.start import begin
 
             run = begin(World(scenario), folder, note, tape)

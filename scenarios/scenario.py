@@ -55,9 +55,9 @@ class Scenario(BaseModel):
 
     name: Name
     description: str = ""
-    peers: int = Field(default=10, ge=1, le=10_000)
+    peers: int = Field(default=10, ge=1, le=1_000_000)
     seed: int = Field(default=1, ge=0, lt=2**63)
-    engine: Literal["live", "sim", "array"] = "live"
+    engine: Literal["live", "sim", "array", "ray"] = "live"
     transport: Literal["libp2p", "mqtt", "mixed", "memory"] = "libp2p"
     broker: BrokerKind = "embedded"
     arms: tuple[Arm, ...] = ("gossip",)

@@ -31,7 +31,10 @@ def run(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="live: real transports; sim: virtual clock; array: up to 10,000 peers."),
+        typer.Option(
+            help="live: real transports; sim: virtual clock; array: up to 10,000 peers;"
+            " ray: array on a cluster."
+        ),
     ] = None,
     transport: Annotated[
         str | None, typer.Option(help="Of the live engine: libp2p, mqtt, mixed or memory.")

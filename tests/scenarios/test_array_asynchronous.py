@@ -40,7 +40,7 @@ def copies_of(scenario: Scenario, *, singly: bool) -> bytes:
     chronicle = LineChronicle(world, Noted().sink)
     run = ArrayRun(world, chronicle, crew, workers.samples, graph, tape)
     assert run.run() == "finished"
-    return run.arrays.copies(np.arange(scenario.peers)).tobytes()
+    return run.crew.copies(np.arange(scenario.peers)).tobytes()
 
 
 def turns_of(tape: Tape, graph: Graph) -> list[Turn]:

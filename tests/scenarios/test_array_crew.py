@@ -26,7 +26,7 @@ def outcome(scenario: Scenario, cores: int) -> tuple[bytes, dict[object, Event]]
     run = ArrayRun(world, chronicle, crew, workers.samples, graph, tape)
     assert run.run() == "finished"
     everyone = np.arange(scenario.peers)
-    held = run.arrays.copies(everyone).tobytes() + run.arrays.models.rows(everyone).tobytes()
+    held = run.crew.copies(everyone).tobytes() + run.crew.models(everyone).tobytes()
     return held, {**noted.of(Published), **{(at, ""): e for at, e in noted.of(Mixed).items()}}
 
 

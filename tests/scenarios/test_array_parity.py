@@ -64,7 +64,7 @@ def arrayed(
     crew = crew_of(world, workers, tape.spare, cores=1)
     run = ArrayRun(world, LineChronicle(world, noted.sink), crew, workers.samples, graph, tape)
     assert run.run() == "finished"
-    return noted, run.arrays.copies(np.arange(world.scenario.peers))
+    return noted, run.crew.copies(np.arange(world.scenario.peers))
 
 
 def assert_same(scenario: Scenario) -> None:

@@ -78,7 +78,7 @@ def test_all_reduce_is_gossip_on_a_complete_graph(tmp_path: Path):
     mean, _ = run(scenario(*sets, arm="all-reduce"), tmp_path / "mean")
     gossip = begin(World(scenario(*sets, arm="gossip")), tmp_path / "gossip", lambda *_: None)
     gossip.run()
-    models = gossip.arrays.models.rows(np.arange(5))
+    models = gossip.crew.models(np.arange(5))
     apart = np.abs(models - from_grid(mean.model, 20)).max()
     assert apart < 1e-4
     plain, _ = run(scenario("rules.optimiser=sgd", arm="all-reduce"), tmp_path / "plain")

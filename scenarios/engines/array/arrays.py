@@ -48,10 +48,14 @@ class Arrays:
         rules: Rules,
         *,
         spare: int = 0,
+        nodes: int | None = None,
         allocate: Allocate = np.zeros,
     ) -> Arrays:
-        """All nodes of a network at the initial model ``genesis`` (P,); ``spare`` is S."""
-        arrays = cls.allocated(genesis.size, rules, spare=spare, allocate=allocate)
+        """All nodes of a network, or as many as ``nodes``, at the initial model ``genesis`` (P,).
+
+        ``spare`` is S.
+        """
+        arrays = cls.allocated(genesis.size, rules, spare=spare, nodes=nodes, allocate=allocate)
         arrays.fill(genesis, rules)
         return arrays
 
@@ -62,9 +66,17 @@ class Arrays:
         self.gamma[:] = 1.0
 
     @classmethod
-    def allocated(cls, parameters: int, rules: Rules, *, spare: int, allocate: Allocate) -> Arrays:
+    def allocated(
+        cls,
+        parameters: int,
+        rules: Rules,
+        *,
+        spare: int,
+        nodes: int | None = None,
+        allocate: Allocate,
+    ) -> Arrays:
         """Arrays for the nodes of a network, over whatever ``allocate(shape, dtype)`` gives."""
-        n, algorithm = rules.topology.nodes, algorithm_of(rules)
+        n, algorithm = nodes or rules.topology.nodes, algorithm_of(rules)
         forms = [form_of(rules.mixing, vector) for vector in range(algorithm.vectors)]
         feeds_back = "feedback" in forms
 

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....crypto.errors import ConfigError, TidingsError, TransportError
-from ....gossip.grid import GridVector
+from ....gossip.grid import FloatVector, GridVector
 from ...scenario import Scenario
 from .arrays import Arrays
+from .checkpoint import Memory
 from .graph import Weights
+from .measures import alignments, consensus_distance
 from .rounds import Publication, keep, mix, publish
 from .shared import SharedArrays
 from .tape import Nodes, Wave
@@ -35,7 +38,7 @@ PATIENCE_S = 10.0  # until a helper has gone
 MakeWorkers = Callable[[Scenario], Workers]
 
 
-class Crew:
+class Alone:
     """This process alone."""
 
     def __init__(self, arrays: Arrays, scenario: Scenario, workers: Workers) -> None:
@@ -64,11 +67,39 @@ class Crew:
         """CPU seconds that all processes together have spent so far."""
         return _cpu_s()
 
+    def gamma(self, nodes: Nodes) -> NDArray[np.float64]:
+        """The step sizes (n,) of mixing that follow from the last releases of some nodes."""
+        found: NDArray[np.float64] = self.arrays.gamma[nodes, 0]
+        return found
+
+    def models(self, nodes: Nodes) -> FloatVector:
+        """The private models (n, P) of some nodes."""
+        return self.arrays.models.rows(nodes)
+
+    def copies(self, nodes: Nodes) -> GridVector:
+        """The public copies (n, V P) of some nodes."""
+        return self.arrays.copies(nodes)
+
+    def alignments(self, wave: Wave) -> NDArray[np.float64]:
+        """What the nodes of a wave note of those whom they hear, before they mix: (B, K)."""
+        return alignments(self.arrays, wave, self._rules.grid_bits)
+
+    def distance(self) -> float:
+        """How far the models are from agreement."""
+        return consensus_distance(self.arrays.models)
+
+    def memory(self) -> Memory:
+        """All that a run is carried on from, by name."""
+        return self.arrays.memory()
+
+    def take_up(self, memory: Memory) -> None:
+        """Carry on from what ``memory()`` gave, now that a checkpoint has been read into it."""
+
     def close(self) -> None:
         """Let helpers go."""
 
 
-class SharedCrew(Crew):
+class SharedCrew(Alone):
     """This process and ``helpers`` more, each with the learners that ``make_workers`` makes.
 
     Raises OSError where shared memory is scarce.
@@ -201,7 +232,7 @@ def _help(
     os.environ["OMP_NUM_THREADS"] = "1"
     parameters, spare, path = place
     shared = SharedArrays(parameters, scenario.rules, spare, path)
-    crew = Crew(shared.arrays, scenario, make_workers(scenario))
+    crew = Alone(shared.arrays, scenario, make_workers(scenario))
     doing: dict[str, Callable[..., Any]] = {
         "ready": lambda: None,
         "publish": crew.publish,

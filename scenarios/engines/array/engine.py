@@ -8,17 +8,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....peer.clock import monotonic_time
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .checkpoint import Progress, interrupts_deferred, load, save
+from .checkpoint import Memory, Progress, interrupts_deferred, load, save
 from .chronicle import Chronicle, Mixture, posted
-from .crew import Crew
+from .crews import Crew
 from .frames import frame_sizes
 from .graph import Graph
-from .measures import alignments, consensus_distance
 from .roads import Roads
 from .rounds import Publication
 from .tape import Tape, Wave
@@ -49,14 +47,13 @@ class ArrayRun:
         self._world = world
         self._rules = scenario.rules
         self._chronicle = chronicle
-        self._crew = crew
+        self.crew = crew
         self._samples = np.asarray(samples, dtype=np.int64)
         self._by_samples = self._rules.weighting == "samples"
         self.graph = graph
         self._tape = tape
-        self.arrays = crew.arrays
         changing = not graph.topology.is_static and graph.ever().size
-        self._roads = Roads(graph, world.genesis, crew.arrays) if changing else None
+        self._roads = Roads(graph, world.genesis, self._rules, crew) if changing else None
         self._folder = folder
         self._saved = monotonic_time()
         self._progress = Progress(
@@ -75,7 +72,9 @@ class ArrayRun:
     def resume(self) -> None:
         """Carry on from the checkpoint in the run's folder. Raises ConfigError: there is none."""
         assert self._folder is not None
-        self._progress = load(self._folder, self._memory())
+        held = self.crew.memory()
+        self._progress = load(self._folder, self._with_roads(held))
+        self.crew.take_up(held)
         self._chronicle.stopped(self._progress.stopped)
 
     def run(self) -> str:
@@ -96,32 +95,32 @@ class ArrayRun:
                         raise KeyboardInterrupt
         finally:
             self._chronicle.close()
-            self._crew.close()
+            self.crew.close()
         if (progress.mixed < self._rules.rounds).any():
             return "stalled: some peers never finished"
         return "finished"
 
-    def _memory(self) -> dict[str, NDArray[np.generic]]:
-        """All arrays that a run is carried on from, by name."""
-        return self.arrays.memory() | (self._roads.memory() if self._roads else {})
+    def _with_roads(self, held: Memory) -> Memory:
+        """All arrays that a run is carried on from, by name: the crew has ``held`` some."""
+        return {**held, **(self._roads.memory() if self._roads else {})}
 
     def _save(self) -> None:
         if self._folder is not None:
             self._chronicle.flush()
-            save(self._folder, self._memory(), self._progress)
+            save(self._folder, self._with_roads(self.crew.memory()), self._progress)
             self._saved = monotonic_time()
 
     def _work(self, wave: Wave) -> None:
         self._chronicle.skipped(wave.skips)
         if len(wave.publish):
-            self._tell_published(self._crew.publish(wave))
+            self._tell_published(self.crew.publish(wave))
         if not len(wave.mix):
             return
         neighbours, table = self.graph.at(wave.mix, wave.mix_rounds)
         weights = np.where(wave.sources < 0, 0.0, table)
         sees = self._chronicle.sees_vectors
-        aligned = alignments(self.arrays, wave, self._rules.grid_bits) if sees else None
-        weights = self._crew.mix(wave, weights)
+        aligned = self.crew.alignments(wave) if sees else None
+        weights = self.crew.mix(wave, weights)
         self._progress.now = max(self.now, float(wave.mix_times.max()))
         mixture = Mixture(
             nodes=wave.mix,
@@ -130,10 +129,10 @@ class ArrayRun:
             neighbours=neighbours,
             weights=weights,
             versions=wave.versions,
-            gamma=self.arrays.gamma[wave.mix, 0],
+            gamma=self.crew.gamma(wave.mix),
             alignment=aligned,
         )
-        models = self.arrays.models.rows(wave.mix) if sees else None
+        models = self.crew.models(wave.mix) if sees else None
         self._chronicle.mixed(mixture, models)
         accuracy = self._test(wave)
         self._tell_round(mixture, accuracy)
@@ -141,7 +140,7 @@ class ArrayRun:
     def _tell_published(self, done: Publication) -> None:
         nodes = done.nodes
         self._progress.stopped[nodes[list(done.trained.stopped)]] = True
-        copies = self.arrays.copies(nodes) if self._chronicle.sees_vectors else None
+        copies = self.crew.copies(nodes) if self._chronicle.sees_vectors else None
         self._chronicle.published(done, copies)
         frames = posted(done, self.graph)
         if self._roads is not None and len(frames.sizes):
@@ -160,12 +159,12 @@ class ArrayRun:
         nodes, rounds, times = wave.mix[due], wave.mix_rounds[due], wave.mix_times[due]
         accuracy = np.zeros(0)
         if len(nodes):
-            scores = self._crew.evaluate(nodes)
+            scores = self.crew.evaluate(nodes)
             self._chronicle.evaluated(nodes, rounds, times, scores)
             accuracy = scores.accuracy
         if last.any():
             done = wave.mix[last]
-            copies = self.arrays.copies(done) if self._chronicle.sees_vectors else None
+            copies = self.crew.copies(done) if self._chronicle.sees_vectors else None
             self._chronicle.finished(done, wave.mix_rounds[last], wave.mix_times[last], copies)
         return accuracy
 
@@ -185,7 +184,7 @@ class ArrayRun:
             accuracy_min=float(accuracy.min()) if len(accuracy) else None,
         )
         self._chronicle.told(self.now, event)
-        distance = consensus_distance(self.arrays.models)
+        distance = self.crew.distance()
         measured = ConsensusMeasured(round=round, distance=distance, peers=self.graph.nodes)
         self._chronicle.told(self.now, measured)
         self._bytes = self._messages = 0

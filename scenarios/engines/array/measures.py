@@ -12,14 +12,43 @@ from .arrays import Arrays
 from .tape import Wave
 from .tiles import Tiles
 
+FINE = np.float32(2.0**21)  # to sum models up in whole numbers
+
 
 def consensus_distance(models: Tiles[np.float32]) -> float:
     """How far N models are from agreement: sqrt(mean_i |x_i - mean|^2), tile by tile."""
-    total = 0.0
-    for tile in models.memory:
-        apart = tile - tile.mean(axis=0, dtype=np.float64).astype(np.float32)
-        total += float(np.einsum("ij,ij->", apart, apart, dtype=np.float64))
-    return float(np.sqrt(total / len(models)))
+    return distance_of(squares(models, mean_of(column_sums(models), len(models))))
+
+
+def column_sums(models: Tiles[np.float32]) -> NDArray[np.float64]:
+    """The sums (T, 64) of the columns, in units of 1 / FINE.
+
+    They are whole numbers that float64 holds exactly while N |x| < 2^32. So those of some rows and
+    those of the others add up to the same bits, wherever the cut is.
+    """
+    sums = [np.rint(tile * FINE).sum(axis=0, dtype=np.float64) for tile in models.memory]
+    return np.array(sums)
+
+
+def mean_of(sums: NDArray[np.float64], rows: int) -> NDArray[np.float32]:
+    """The mean (T, 64) of so many models, from their ``column_sums``."""
+    mean: NDArray[np.float32] = (sums / rows / FINE).astype(np.float32)
+    return mean
+
+
+def squares(models: Tiles[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The squared distance (N,) of each model from ``mean`` (T, 64)."""
+    total = np.zeros(len(models))
+    for tile, middle in zip(models.memory, mean, strict=True):
+        apart = (tile - middle).astype(np.float64)
+        apart *= apart
+        total += apart.sum(axis=1)
+    return total
+
+
+def distance_of(squares: NDArray[np.float64]) -> float:
+    """The consensus distance, from the ``squares`` (N,) of all nodes in their order."""
+    return float(np.sqrt(squares.mean()))
 
 
 def alignments(arrays: Arrays, wave: Wave, grid_bits: int) -> NDArray[np.float64]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.encoded_size import encoded_sizes
 from ....gossip.grid import GridVector
-from .arrays import Arrays
+from ....gossip.rules import Rules
 from .chronicle import Posted
+from .crews import Crew
 from .graph import Graph
 from .rounds import pieces
 
@@ -27,14 +29,15 @@ class Roads:
     away, which are counted as one as well.
     """
 
-    def __init__(self, graph: Graph, genesis: GridVector, arrays: Arrays) -> None:
+    def __init__(self, graph: Graph, genesis: GridVector, rules: Rules, crew: Crew) -> None:
         self._graph = graph
         self._links = graph.ever()
         self._known = np.zeros(len(self._links), dtype=np.int64)  # the number of an entry
-        self._arrays = arrays
-        copy = graph.nodes * arrays.public.vectors * genesis.size * 4
+        self._crew = crew
+        length = algorithm_of(rules).vectors * genesis.size
+        copy = graph.nodes * length * 4
         kept = min(graph.topology.period + 1, 1 + max(1, MOST_BYTES // copy))
-        shape = (kept, graph.nodes, arrays.public.vectors * genesis.size)
+        shape = (kept, graph.nodes, length)
         self._kept = np.zeros(shape, dtype=np.int32)  # by number of the entry, modulo kept
         self._genesis = np.zeros(shape[2], dtype=np.int32)
         self._genesis[: genesis.size] = genesis
@@ -56,7 +59,7 @@ class Roads:
         self._known[link] = frames.sequences
         nodes, first = np.unique(frames.senders, return_index=True)
         slots = frames.sequences[first] % len(self._kept)
-        self._kept[slots, nodes] = self._arrays.copies(nodes)
+        self._kept[slots, nodes] = self._crew.copies(nodes)
         return found
 
     def _ways(self, frames: Posted, which: NDArray[np.bool_], age: int) -> NDArray[np.int64]:
@@ -69,7 +72,7 @@ class Roads:
         length = max(1, SIZED_VALUES // self._kept.shape[2])
         for rows in pieces(slice(0, len(senders)), length):
             nodes, before = senders[rows], numbers[rows] - age
-            copies = self._arrays.copies(nodes)
+            copies = self._crew.copies(nodes)
             sizes[rows] = encoded_sizes(copies - self._genesis)
             held = np.flatnonzero((before > 0) & (age < len(self._kept)))
             if len(held):

@@ -21,7 +21,8 @@ from .asynchronous import Asynchronous
 from .central import CentralRun, scheme_of
 from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
-from .crew import SHARED_VALUES, Crew, SharedCrew
+from .crew import SHARED_VALUES, Alone, SharedCrew
+from .crews import Crew
 from .engine import ArrayRun
 from .graph import Graph
 from .liars import lying, sees_all
@@ -72,11 +73,16 @@ def begin(
 def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = None) -> Crew:
     """Who does the work: a process on each core where there is enough of it to do.
 
-    ``cores`` are those to work on; as many as there are unless given.
+    ``cores`` are those to work on; as many as there are unless given. With the engine ``ray`` they
+    are those of a cluster.
     """
     scenario = world.scenario
     if sees_all(scenario):
         cores = 1
+    if scenario.engine == "ray":
+        from ..ray.crew import ray_crew
+
+        return ray_crew(world.genesis, scenario, spare, cores=cores)
     if cores is None:
         large = scenario.peers * world.genesis.size >= SHARED_VALUES
         cores = len(os.sched_getaffinity(0)) if large and hasattr(os, "sched_getaffinity") else 1
@@ -90,7 +96,7 @@ def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = N
                 helpers=cores - 1,
                 make_workers=workers_for,
             )
-    return Crew(Arrays.begin(world.genesis, scenario.rules, spare=spare), scenario, workers)
+    return Alone(Arrays.begin(world.genesis, scenario.rules, spare=spare), scenario, workers)
 
 
 def graph_of(world: World, workers: Workers) -> Graph:
