@@ -7,6 +7,7 @@ files nor what they grow to is left to the sender.
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 import tarfile
@@ -47,15 +48,21 @@ def unpacked(archive: Path) -> Iterator[Path]:
         try:
             with tarfile.open(archive) as tar:
                 _take_logs(tar, folder, archive)
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise ConfigError(
-                f"this archive cannot be read: {error}",
-                where=str(archive),
-                fix="make it anew, or unpack it yourself and name the folder",
-            ) from error
+        except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+            raise _unreadable(error, archive) from error
         except OSError as error:
+            if error.errno is None:  # gzip and bzip2 say so of bytes that are none of theirs
+                raise _unreadable(error, archive) from error
             raise storage_error(error, archive) from error
         yield _top(folder)
+
+
+def _unreadable(error: Exception, archive: Path) -> ConfigError:
+    return ConfigError(
+        f"this archive cannot be read: {error}",
+        where=str(archive),
+        fix="make it anew, or unpack it yourself and name the folder",
+    )
 
 
 def _take_logs(tar: tarfile.TarFile, folder: Path, archive: Path) -> None:
