@@ -42,6 +42,7 @@ from nacl.signing import SigningKey
 from rich.console import Console
 from rich.table import Table
 
+from tidings import one_thread  # noqa: F401 - before anything that loads NumPy, as in `tidings`
 from tidings.gossip.events import Event
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened

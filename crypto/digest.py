@@ -1,4 +1,4 @@
-"""The one hash function of the protocol: BLAKE2b-256 (RFC 7693), separated by domain.
+"""The one hash function of the protocol: BLAKE3 of 32 bytes, separated by domain.
 
 The hash is taken over
 
@@ -6,13 +6,14 @@ The hash is taken over
     and for each part: its length (8 bytes, little endian) | part
 
 so no two different lists of parts hash the same bytes, and a digest made for one purpose never
-passes for a digest made for another.
+passes for a digest made for another. Why BLAKE3: docs/decisions/0017.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
+
+from blake3 import blake3
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -31,13 +32,14 @@ def digest(domain: str, *parts: Buffer) -> bytes:
         ValueError: the domain is empty, not ASCII, or longer than 255 characters.
         BufferError, TypeError: a part is not a contiguous buffer.
     """
-    state = hashlib.blake2b(domain_prefix(domain), digest_size=DIGEST_BYTES)
+    state = blake3(domain_prefix(domain))
     for part in parts:
         view = memoryview(part)
         if not view.c_contiguous:
             raise BufferError("only a C-contiguous buffer can be hashed without a copy")
         state.update(view.nbytes.to_bytes(8, "little"))
-        state.update(view)
+        if view.nbytes:  # a view of nothing cannot be cast
+            state.update(view.cast("B"))
     return state.digest()
 
 

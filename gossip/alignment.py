@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .grid import FloatVector
 
-BLOCK = 1 << 16  # columns at once, so that large models need no further copy of themselves
+BLOCK = 1 << 14  # columns at once, so that steps stay in the processor's cache
 
 
 def alignment(before: FloatVector, own: FloatVector, copies: FloatVector) -> NDArray[np.float64]:
@@ -23,8 +23,9 @@ def alignment(before: FloatVector, own: FloatVector, copies: FloatVector) -> NDA
     products = np.zeros((len(copies) + 1, len(copies) + 1))
     for start in range(0, len(before), BLOCK):
         block = slice(start, start + BLOCK)
-        steps = np.vstack([own[None, block], copies[:, block]]) - before[block]
-        products += steps @ steps.T
+        steps = np.vstack([own[None, block], copies[:, block]])
+        steps -= before[block]
+        products += steps @ steps.copy().T  # of one array NumPy calls syrk, slow for few rows
     squares = np.diag(products)
     with_rest = products.sum(axis=1) - squares
     rest = products.sum() - 2 * with_rest - squares  # squared length of the sum of the others

@@ -120,7 +120,7 @@ def test_the_keys_of_a_seed_never_change() -> None:
     assert short_id(rfc.verify_key) == "25njqamc"
     assert rfc.box_public != sodium.crypto_sign_ed25519_pk_to_curve25519(rfc.verify_key)
     assert rfc.box_public.hex() == (
-        "bfb6d9288b623c75c673450606ba4f80b0a029bcc249053712ec59f6b015807b"
+        "ec23711b1e5e39cd4074961abd126f51911d97423cae4539f87808a4b9147579"
     )
 
 

@@ -110,5 +110,5 @@ def test_the_hash_is_pinned() -> None:
     p = np.array([0, 1, -1, 2**31 - 1, -(2**31)], dtype=np.int32)
     assert (
         grid.state_hash(p).hex()
-        == "e3812924f3ed7feac2d1fcf72e14dd2d0304f577371e848088974632dddb8fbf"
+        == "5e08cf68cc94a2e3443fb0060c241ed1d63b07c2072d243e445d42d7e16aeddc"
     )
