@@ -18,23 +18,23 @@ from .grid import FloatVector, GridVector
 NOBODY = -1  # in ``sources``: this place is empty
 
 Sources = NDArray[np.int64]
-RowSums = Callable[[FloatVector, Sources], FloatVector]
+RowSums = Callable[[FloatVector], FloatVector]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearing:
     """Whom M peers hear, and how much each counts; made by :func:`hearing`.
 
-    Their own rows are the first M of R public copies. ``sources`` (M, K) are the rows of those whom
-    they hear, R where a place is empty. ``weight`` (M, 1) and ``count`` (M, 1) are those of peers
-    whose neighbours all weigh the same; ``unlike`` are the numbers 0..M-1 of the others, and
-    ``weights`` (U, K) what theirs weigh. Where all peers
-    have the same, ``weight`` and ``count`` are single numbers (1, 1).
+    Their own rows are the first M of R public copies. ``sources`` (M, K + 1) are the rows of those
+    whom they hear, R where a place is empty, and last the row R + 1 + i of a peer's own copy with
+    the sign turned, times its ``count`` of neighbours. ``weight`` (M, 1) and ``count`` (M, 1) are
+    those of peers whose neighbours all weigh the same, or single numbers where all peers have the
+    same; ``unlike`` are the numbers 0..M-1 of the others, and ``weights`` (U, K) what theirs weigh.
     """
 
     sources: Sources
-    weight: FloatVector
-    count: FloatVector
+    weight: FloatVector | np.float32
+    count: FloatVector | np.float32
     unlike: NDArray[np.int64]
     weights: FloatVector
 
@@ -49,12 +49,13 @@ def hearing(sources: Sources, weights: FloatVector, copies: int) -> Hearing:
     largest = w.max(axis=1, initial=0.0)[:, None].astype(np.float32)
     unlike = np.flatnonzero((there & (w != largest)).any(axis=1))
     count = there.sum(axis=1, keepdims=True).astype(np.float32)
-    if len(w) and (largest == largest[0]).all() and (count == count[0]).all():
-        largest, count = largest[:1], count[:1]  # a product with one number is twice as fast
+    alike = len(w) and (largest == largest[0]).all() and (count == count[0]).all()
+    back = np.arange(copies + 1, copies + 1 + len(w))
     return Hearing(
-        sources=np.where(there, sources, copies),
-        weight=largest,
-        count=count,
+        sources=np.column_stack([np.where(there, sources, copies), back]),
+        # a product with one number is twice as fast
+        weight=np.float32(largest[0, 0]) if alike else largest,
+        count=np.float32(count[0, 0]) if alike else count,
         unlike=unlike,
         weights=w[unlike],
     )
@@ -75,42 +76,53 @@ def padded(
     return sources, w
 
 
-def row_sums(copies: FloatVector, sources: Sources) -> FloatVector:
-    """The sums (M, P) of the rows of ``copies`` (R, P) that ``sources`` (M, K) names, in order."""
-    total = np.zeros((len(sources), copies.shape[1]), dtype=np.float32)
-    row = np.empty_like(total)
-    for k in range(sources.shape[1]):
-        # mode="clip" lets NumPy write into `out` without a buffer; no index is out of range
-        np.take(copies, sources[:, k], axis=0, out=row, mode="clip")
-        total += row
-    return total
-
-
-def block_of(public: GridVector, grid_bits: int) -> FloatVector:
-    """Some columns of R public copies, int32 (R, width), as float32 (R + 1, width).
-
-    The values are those of ``grid.from_grid``; the row behind the last is zeros.
+def row_sums(sources: Sources) -> RowSums:
+    """What makes of a block (R, P) the sums (M, P) of the rows that ``sources`` (M, K) names, added
+    in their order.
     """
-    block = np.empty((len(public) + 1, public.shape[1]), dtype=np.float32)
-    np.copyto(block[:-1], public, casting="unsafe")
-    block[-1] = 0
-    block *= np.float32(2.0**-grid_bits)
-    return block
+
+    def sums(block: FloatVector) -> FloatVector:
+        total = np.zeros((len(sources), block.shape[1]), dtype=np.float32)
+        row = np.empty_like(total)
+        for k in range(sources.shape[1]):
+            # mode="clip" lets NumPy write into `out` without a buffer; no index is out of range
+            np.take(block, sources[:, k], axis=0, out=row, mode="clip")
+            total += row
+        return total
+
+    return sums
 
 
-def block_pull(block: FloatVector, heard: Hearing, sums: RowSums = row_sums) -> FloatVector:
-    """The pull (M, width) on each peer, in the columns that ``block`` (R + 1, width) holds.
+def empty_block(copies: int, peers: int, width: int) -> FloatVector:
+    """A block (R + 1 + M, width) of R = ``copies`` for M = ``peers`` that mix.
 
-    ``sums`` is what adds rows up, as ``row_sums`` does.
+    One is filled again and again: it stays in the processor's cache.
+    """
+    return np.zeros((copies + 1 + peers, width), dtype=np.float32)
+
+
+def fill(block: FloatVector, public: GridVector, grid_bits: int) -> None:
+    """Put some columns of R public copies, int32 (R, width), into the first R rows of a block, with
+    the values of ``grid.from_grid``. A row of zeros stands behind them.
+    """
+    copies = block[: len(public)]
+    np.copyto(copies, public, casting="unsafe")
+    copies *= np.float32(2.0**-grid_bits)
+
+
+def block_pull(block: FloatVector, heard: Hearing, sums: RowSums) -> FloatVector:
+    """The pull (M, width) on each peer, in the columns that ``block`` was filled with.
+
+    ``sums`` adds up what is heard: ``row_sums(heard.sources)``, or what does the same.
     """
     own = block[: len(heard.sources)]
-    pull = sums(block, heard.sources)
-    pull -= heard.count * own
+    np.multiply(own, -heard.count, out=block[len(block) - len(own) :])
+    pull = sums(block)
     pull *= heard.weight
     if len(heard.unlike):
         mine, sources = own[heard.unlike], heard.sources[heard.unlike]
         total = np.zeros_like(mine)
-        for k in range(sources.shape[1]):
+        for k in range(heard.weights.shape[1]):
             apart = block[sources[:, k]]
             apart -= mine
             apart *= heard.weights[:, k, None]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.gossip.block_mixing import block_of, block_pull, hearing, padded
+from tidings.gossip.block_mixing import block_pull, empty_block, fill, hearing, padded, row_sums
 from tidings.gossip.grid import from_grid
 from tidings.gossip.mixing import plain_pull
 
@@ -42,10 +42,12 @@ def test_blocks_have_the_bits_of_the_single_step(
     ]
 
     heard = hearing(*padded(neighbours, weights), n)
-    blocks = [
-        block_pull(block_of(public[:, begin : begin + width], BITS), heard)
-        for begin in range(0, p, width)
-    ]
+    blocks = []
+    for begin in range(0, p, width):
+        columns = public[:, begin : begin + width]
+        block = empty_block(n, mixing, columns.shape[1])
+        fill(block, columns, BITS)
+        blocks.append(block_pull(block, heard, row_sums(heard.sources)))
 
     together = np.hstack(blocks)
     assert together.tobytes() == np.float32(alone).reshape(mixing, p).tobytes()

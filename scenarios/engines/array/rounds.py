@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ....gossip.algorithms.base import Algorithm
 from ....gossip.algorithms.chosen import algorithm_of
-from ....gossip.block_mixing import NOBODY, Hearing, block_of, block_pull, hearing
+from ....gossip.block_mixing import NOBODY, Hearing, RowSums, block_pull, empty_block, fill, hearing
 from ....gossip.encoded_size import encoded_sizes
 from ....gossip.grid import FloatVector, from_grid
 from ....gossip.mixing import base_of, gamma_of
@@ -157,10 +157,14 @@ def mix(
     gamma = arrays.gamma[wave.mix].astype(np.float32)[..., None]
     trained = arrays.trained[wave.mix]
     rule = algorithm_of(rules)
+    sums = [fast_row_sums(each.sources) for each in heard]
+    rows, width = arrays.public.memory.shape[1:]
+    block = empty_block(rows if copies is None else len(copies), len(wave.mix), width)
     whole = range(tiles_of(arrays.models.columns))
     for tile in whole if tiles is None else tiles:
-        base, mixed = _mixed(arrays, rules, heard, copies, nodes, gamma, tile)
+        base, mixed = _mixed(arrays, rules, heard, copies, nodes, gamma, tile, block, sums)
         _settle(arrays, rule, nodes, base, mixed, trained, step_size, tile)
+        del base, mixed  # the next tile takes their place, which is in the processor's cache
     return weights if rules.robust in (*PLAIN, *BY_COORDINATE) else used[0].astype(np.float64)
 
 
@@ -209,12 +213,17 @@ def _mixed(
     nodes: Rows,
     gamma: NDArray[np.float32],
     tile: int,
+    block: FloatVector,
+    sums: Sequence[RowSums],
 ) -> tuple[FloatVector, FloatVector]:
-    """What was published and what mixing makes of it, (B, V, 64) each, in the columns of a tile."""
+    """What was published and what mixing makes of it, (B, V, 64) each, in the columns of a tile.
+
+    They may lie in the ``block`` that is worked in.
+    """
     bases, mixtures = [], []
     for vector, columns in enumerate(arrays.public.columns_of(tile)):
-        block = block_of(columns if copies is None else columns[copies], rules.grid_bits)
-        mixed = _pull(rules, block, heard[vector])
+        fill(block, columns if copies is None else columns[copies], rules.grid_bits)
+        mixed = _pull(rules, block, heard[vector], sums[vector])
         base = block[: len(mixed)]
         if len(arrays.base):
             base = arrays.base.columns_of(tile)[vector][nodes]
@@ -227,12 +236,13 @@ def _mixed(
     return np.stack(bases, axis=1), np.stack(mixtures, axis=1)
 
 
-def _pull(rules: Rules, block: FloatVector, heard: Hearing) -> FloatVector:
+def _pull(rules: Rules, block: FloatVector, heard: Hearing, sums: RowSums) -> FloatVector:
     """What the neighbours add to the nodes (B, 64), by the rule for the coordinates of a tile."""
     if rules.robust not in BY_COORDINATE:
-        return block_pull(block, heard, fast_row_sums)
-    there = (heard.sources < len(block) - 1).astype(np.float32)
-    return middle_pull(rules, block[: len(there)], block[heard.sources], there)
+        return block_pull(block, heard, sums)
+    sources = heard.sources[:, :-1]
+    there = (sources < len(block) - 1 - len(sources)).astype(np.float32)
+    return middle_pull(rules, block[: len(there)], block[sources], there)
 
 
 def _settle(
