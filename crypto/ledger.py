@@ -7,17 +7,15 @@ before. The ledger shares the peer's database file with its feeds; each has its 
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 from . import ledger_moves
 from .accounting import PrivacyEvent
+from .database import connect, storage_errors, transaction
 from .errors import ConfigError, MovedAway, StorageError
-from .files import storage_error
 from .ledger_home import home_of
 from .ledger_moves import Move, seal_of
 from .ledger_rows import (
@@ -34,8 +32,6 @@ from .ledger_rows import (
 
 __all__ = ["Home", "Ledger", "LedgerEntry", "Move", "Unit"]
 
-BUSY_TIMEOUT_S = 10.0
-
 
 class Ledger:
     """The ledger in the database file ``path``, made if missing; None keeps it in memory.
@@ -50,7 +46,7 @@ class Ledger:
         self._path = None if path is None else Path(path)
         self._lock = threading.Lock()
         with self._storage():
-            self._connection = _connect(self._path)
+            self._connection = connect(self._path)
         try:
             with self._storage():
                 self._home = self._find_home()
@@ -66,7 +62,7 @@ class Ledger:
             StorageError: it could not be written, and nothing was; or another process writes
                 to the same ledger.
         """
-        with self._lock, self._storage(), _transaction(self._connection):
+        with self._lock, self._storage(), transaction(self._connection):
             last = self._last()
             if last != self._head:
                 raise StorageError(
@@ -192,10 +188,10 @@ class Ledger:
         ``nonce`` (32 fresh random bytes) is what ``hand_over`` binds that right to. Returns when
         all of it is on the disk.
         """
-        with self._storage(), closing(_connect(path)) as copy:
+        with self._storage(), closing(connect(path)) as copy:
             with self._lock:
                 self._connection.backup(copy)
-            with _transaction(copy):
+            with transaction(copy):
                 for statement in ledger_moves.SCHEMA:
                     copy.execute(statement)
                 copy.execute("DELETE FROM ledger_arrival")
@@ -223,7 +219,7 @@ class Ledger:
         if copy._path is None or nonce is None or copy._head != self._head:
             raise self._unlike()
         home = home_of(copy._path)
-        with self._lock, self._storage(), _transaction(self._connection):
+        with self._lock, self._storage(), transaction(self._connection):
             for statement in ledger_moves.SCHEMA:
                 self._connection.execute(statement)
             if self._last() != self._head:
@@ -249,7 +245,7 @@ class Ledger:
         is_meant = self._path is not None and move.home.is_same_place(home_of(self._path))
         if not is_meant or nonce is None or seal_of(nonce) != move.seal:
             raise self._unlike()
-        with self._lock, self._storage(), _transaction(self._connection):
+        with self._lock, self._storage(), transaction(self._connection):
             if (move.after, move.previous) != self._head or self._last() != self._head:
                 raise self._unlike()
             self._write_move(move)
@@ -282,7 +278,7 @@ class Ledger:
         """The home that was written down when the ledger was made; makes the ledger if need be."""
         home = self._stored_home()
         if home is None:
-            with _transaction(self._connection):
+            with transaction(self._connection):
                 home = self._stored_home() or self._make()
         return home
 
@@ -352,60 +348,5 @@ class Ledger:
         except (TypeError, ValueError) as error:
             raise self._damaged(f"row {row[0]}", f"cannot be read: {error}") from error
 
-    @contextmanager
-    def _storage(self) -> Iterator[None]:
-        """Turns what SQLite and the file system raise into a StorageError."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
-            what, fix = _EXPLAINED.get(code, (str(error), "check the disk and the file"))
-            raise StorageError(what, where=self._where, fix=fix) from error
-        except OSError as error:
-            raise storage_error(error, self._where) from error
-
-
-_EXPLAINED = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "free some space and start again"),
-    sqlite3.SQLITE_READONLY: ("it cannot be written", "check its owner and mode"),
-    sqlite3.SQLITE_CANTOPEN: (
-        "it cannot be opened",
-        "check its folder and the permissions",
-    ),
-    sqlite3.SQLITE_BUSY: ("another process keeps it locked", "run one peer in one folder"),
-    sqlite3.SQLITE_NOTADB: ("it is not a database", "check the path"),
-    sqlite3.SQLITE_CORRUPT: ("the database is damaged", "start a new peer in a new folder"),
-}
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; the commit is a sync to the disk (synchronous=FULL)."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # a full disk has rolled it back already
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _connect(path: Path | None) -> sqlite3.Connection:
-    if path is not None:
-        # The file also holds the private model: nobody else may read it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(
-        ":memory:" if path is None else path,
-        timeout=BUSY_TIMEOUT_S,
-        isolation_level=None,  # transactions are opened and closed by hand
-        check_same_thread=False,
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")  # macOS: past the drive's cache as well
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    def _storage(self) -> AbstractContextManager[None]:
+        return storage_errors(self._where)

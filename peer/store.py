@@ -5,30 +5,26 @@
     feeds       for each author the head and the public copy
     entries     the deltas of the peer's own feed, the newest KEPT_ENTRIES
 
-The privacy ledger (crypto/ledger.py) is a table of the same file. A commit is synced to the disk
-(``synchronous=FULL``): an entry that neighbours may have seen must never be forgotten, or its
-number would be used twice.
+The privacy ledger (crypto/ledger.py) is a table of the same file (crypto/database.py). An entry
+that neighbours may have seen must never be forgotten, or its number would be used twice.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..crypto import canonical
+from ..crypto.database import connect, storage_errors, transaction
 from ..crypto.errors import RemoteError, StorageError
-from ..crypto.files import storage_error
 from ..gossip.feed import Delta
 from ..gossip.messages import SignedEntry
 from ..gossip.state import Checkpoint, FeedRecord, Phase
 
-BUSY_TIMEOUT_S = 10.0  # the ledger writes to the same file
 KEPT_ENTRIES = 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -53,30 +49,15 @@ class Store:
         self._path = path
         self._own_key = own_key
         with self._guard():
-            # private models are nobody else's to read
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+            self._db = connect(path)
             try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.execute("PRAGMA fullfsync=ON")  # macOS: past the drive's cache as well
                 self._db.executescript(_SCHEMA)
             except BaseException:
                 self._db.close()
                 raise
 
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"the peer's database cannot be used: {error}",
-                where=str(self._path),
-                fix="make room on the disk and check the folder's owner, then start again",
-            ) from error
-        except OSError as error:
-            raise storage_error(error, self._path) from error
+    def _guard(self) -> AbstractContextManager[None]:
+        return storage_errors(str(self._path))
 
     def close(self) -> None:
         """Close the database; all that was kept is on the disk already."""
@@ -85,7 +66,7 @@ class Store:
 
     def next_boot(self, *, at_least: int = 1) -> int:
         """Count this start; the number never comes again."""
-        with self._guard(), self._db:
+        with self._guard(), transaction(self._db):
             row = self._db.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
             boot = max((row[0] if row else 0) + 1, at_least)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
@@ -93,7 +74,7 @@ class Store:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Store a checkpoint; returns when it is on the disk."""
-        with self._guard(), self._db:
+        with self._guard(), transaction(self._db):
             self._db.execute(
                 "INSERT OR REPLACE INTO checkpoint VALUES (1,?,?,?,?,?,?,?,?,?,?,?)",
                 (
