@@ -23,6 +23,7 @@ ORDER = "imports run scenarios -> peer -> gossip -> crypto"
 
 # The files of crypto/ that may use the disk or read entropy.
 IMPURE_CRYPTO = {
+    "database.py",
     "files.py",
     "identity.py",
     "network.py",
@@ -42,7 +43,8 @@ _IO = {
     "ray", "requests", "rich", "select", "selectors", "shelve", "shutil", "signal", "smtplib",
     "socket", "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "termios",
     "threading", "tkinter", "torch", "trio", "tty", "typer", "urllib", "webbrowser", "xmlrpc",
-    "tidings.crypto.files", "tidings.crypto.ledger", "tidings.crypto.ledger_home",
+    "tidings.crypto.database", "tidings.crypto.files", "tidings.crypto.ledger",
+    "tidings.crypto.ledger_home",
 }
 # fmt: on
 
