@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidings.peer.folder import PeerFolder
-from tidings.scenarios.engines.live import prepare
+from tidings.scenarios.engines.town import prepare
 from tidings.scenarios.scenario import load_scenario
 
 PEERS, ROUNDS = 5, 5

@@ -50,7 +50,7 @@ from tidings.peer.transports.base import Delivery, Frame, LinkUp
 from tidings.peer.transports.libp2p.transport import Libp2pTransport
 from tidings.peer.transports.limits import Limits
 from tidings.peer.transports.mqtt.certificates import make_certificates
-from tidings.scenarios.engines.live import prepare
+from tidings.scenarios.engines.town import prepare
 from tidings.scenarios.scenario import load_scenario
 
 REPETITIONS = {1_000_000: 60, 50_000_000: 7}

@@ -43,10 +43,13 @@ class _TwoLines(Progress):
 
 
 class RunProgress:
-    """Shows events as a progress bar, one for each of ``arms``; quiet when nobody looks."""
+    """Shows events as a progress bar, one for each arm; quiet when nobody looks.
 
-    def __init__(self, console: Console, arms: Sequence[str], *, quiet: bool = False) -> None:
-        self._arms = iter(arms if len(arms) > 1 else [""])
+    Of several ``arms`` each is named, and a baseline always is.
+    """
+
+    def __init__(self, console: Console, arms: Sequence[str] = (), *, quiet: bool = False) -> None:
+        self._named = len(arms) > 1
         self._progress = _TwoLines(
             TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=None),
@@ -96,8 +99,9 @@ class RunProgress:
         self._tally = Tally()
         self._rounds = {}
         self._whole = _Whole()
+        named = self._named or scenario.arms != ("gossip",)
         self._task = self._progress.add_task(
-            _label(scenario.name, next(self._arms, "")),
+            _label(scenario.name, scenario.arms[0] if named else ""),
             total=scenario.rules.rounds,
             figures=Text("  starting"),
         )

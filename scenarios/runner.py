@@ -5,7 +5,7 @@
     RUN/peers/NAME/     live: each peer's folder, with its own events.jsonl
     RUN/report.html     the report
 
-A comparison of several arms has one such folder for each arm inside RUN.
+A comparison of several arms has one such folder for each arm inside RUN, beside its scenario.toml.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ..crypto.files import make_folder
 from ..gossip.events import Event
 from ..peer.clock import wall_time
 from ..peer.event_log import EventLog
-from ..peer.settings_files import check_settings, read_toml, to_toml, write_settings
+from ..peer.settings_files import to_toml, write_settings
 from .arms import CENTRAL, arm_of
 from .attacks import SEEING
-from .engines.array.checkpoint import rewind
 from .run_log import LOG_NAME, LogLine, RunFinished, RunStarted
 from .scenario import Scenario
 from .world import World
 
 Watch = Callable[[Scenario, LogLine], None]
 
+SCENARIO_NAME = "scenario.toml"
 BY_ROWS = ("array", "ray")  # engines that hold all peers as rows of arrays, and keep checkpoints
 
 
@@ -61,42 +61,25 @@ def run_scenario(
     Raises any TidingsError that says what is wrong with the scenario or the folder, and
     KeyboardInterrupt when it was stopped, by Ctrl-C or SIGTERM; the folder tells of both.
     """
-    _check_engine(scenario, processes=processes)
-    _check_tape(scenario, tape)
+    check_run(scenario, processes=processes, tape=tape)
     make_run_folder(folder)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with stoppable():
         if scenario.arms == ("gossip",):
-            _run_arm(scenario, folder, watch, processes=processes, tape=tape)
+            run_arm(scenario, folder, watch, processes=processes, tape=tape)
             return {scenario.name: folder}
+        write_settings(scenario, folder / SCENARIO_NAME)
         folders: dict[str, Path] = {}
         for arm in scenario.arms:
             folders[arm] = folder / arm
             make_folder(folders[arm])
-            _run_arm(arm_of(scenario, arm), folders[arm], watch, processes=processes)
+            run_arm(arm_of(scenario, arm), folders[arm], watch, processes=processes)
         return folders
 
 
-def resume_scenario(folder: Path, watch: Watch, tape: Path | None = None) -> Scenario:
-    """Carry on the run in `folder` where it was stopped, to the bits that it would have come to.
-
-    Returns its scenario. Raises ConfigError when it has no checkpoint: only the engines
-    `array` and `ray` make them. Raises KeyboardInterrupt when it was stopped again.
-    """
-    scenario = check_settings(
-        Scenario, read_toml(folder / "scenario.toml"), where=str(folder / "scenario.toml")
-    )
-    if scenario.engine not in BY_ROWS:
-        raise ConfigError(
-            f"a run of the engine '{scenario.engine}' cannot be carried on",
-            where="--resume",
-            fix="start it anew, with another --out; the engines 'array' and 'ray' keep checkpoints",
-        )
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    rewind(folder)
-    with stoppable():
-        _run_arm(scenario, folder, watch, processes=False, tape=tape, resume=True)
-    return scenario
+def check_run(scenario: Scenario, *, processes: bool, tape: Path | None) -> None:
+    """Raises ConfigError when the scenario's engine cannot do what is asked for."""
+    _check_engine(scenario, processes=processes)
+    _check_tape(scenario, tape)
 
 
 def _check_engine(scenario: Scenario, *, processes: bool) -> None:
@@ -173,7 +156,7 @@ def _check_tape(scenario: Scenario, tape: Path | None) -> None:
         )
 
 
-def _run_arm(
+def run_arm(
     scenario: Scenario,
     folder: Path,
     watch: Watch,
@@ -182,8 +165,10 @@ def _run_arm(
     tape: Path | None = None,
     resume: bool = False,
 ) -> None:
+    """Run one arm in a folder that is there; with ``resume``, carry on what it holds."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not resume:
-        write_settings(scenario, folder / "scenario.toml")
+        write_settings(scenario, folder / SCENARIO_NAME)
     log = EventLog(folder / LOG_NAME)
     simulated = scenario.engine != "live"
     clock: Callable[[], float] = (lambda: 0.0) if simulated else wall_time
@@ -230,6 +215,7 @@ def _run_arm(
                 lambda line: watch(scenario, line),
                 lambda event: note(clock(), "", event),
                 processes=processes,
+                resume=resume,
             )
     except KeyboardInterrupt:
         outcome = "interrupted"

@@ -14,13 +14,13 @@ from rich.text import Text
 
 from ...peer.clock import local_stamp
 from ..comparison import side_by_side
-from ..engines.array.checkpoint import NAME as CHECKPOINT
 from ..formats import shown
 from ..inspection import inspect_log
 from ..progress import RunProgress
 from ..report import write_report
+from ..resuming import resume_scenario
 from ..run_log import RunLog
-from ..runner import resume_scenario, run_scenario
+from ..runner import run_scenario
 from ..scenario import bundled, load_scenario
 from ..tables import print_comparison, print_summary
 
@@ -53,7 +53,7 @@ def run(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Array: carry on a run that was stopped."),
+        typer.Option(metavar="RUN", help="Carry on a run that was stopped."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; runs/NAME-TIME if not given.")
@@ -67,7 +67,7 @@ def run(
     Without an argument, lists the scenarios that come with Tidings.
     """
     if resume is not None:
-        _resume(resume, tape, json=json)
+        _resume(resume, processes=processes, tape=tape, json=json)
         return
     if scenario is None:
         _list(json)
@@ -87,23 +87,24 @@ def run(
     _tell(console, folder, folders, json=json)
 
 
-def _resume(folder: Path, tape: Path | None, *, json: bool) -> None:
+def _resume(folder: Path, *, processes: bool, tape: Path | None, json: bool) -> None:
     console = Console(stderr=json)
     try:
-        with RunProgress(console, ("",), quiet=json) as progress:
-            scenario = resume_scenario(folder, progress.watch, tape)
+        with RunProgress(console, quiet=json) as progress:
+            folders = resume_scenario(folder, progress.watch, processes=processes, tape=tape)
     except KeyboardInterrupt:
         _tell_interrupted(folder)
         raise
-    _tell(console, folder, {scenario.name: folder}, json=json)
+    _tell(console, folder, folders, json=json)
 
 
 def _tell_interrupted(folder: Path) -> None:
     name = shlex.quote(str(folder))
-    told = f"Interrupted. What happened until then: tidings inspect {name}"
-    if (folder / CHECKPOINT).exists():
-        told += f"\nTo carry on: tidings run --resume {name}"
-    Console(stderr=True).print(Text(shown(told, limit=1000)), soft_wrap=True)
+    for told in (
+        f"Interrupted. What happened until then: tidings inspect {name}",
+        f"To carry on: tidings run --resume {name}",
+    ):
+        Console(stderr=True).print(Text(shown(told, limit=1000)), soft_wrap=True)
 
 
 def _tell(console: Console, folder: Path, folders: dict[str, Path], *, json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidings.peer.folder import PeerFolder
-from tidings.scenarios.engines.live import prepare
+from tidings.scenarios.engines.town import prepare
 from tidings.scenarios.scenario import load_scenario
 
 

@@ -27,7 +27,7 @@ from tidings.gossip.state import State
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened
 from tidings.peer.transports.mqtt.transport import MqttTransport
-from tidings.scenarios.engines.live import prepare
+from tidings.scenarios.engines.town import prepare
 from tidings.scenarios.scenario import load_scenario
 
 ROUNDS = 4

@@ -13,8 +13,9 @@ from tidings.crypto.errors import ConfigError
 from tidings.gossip.events import Mixed
 from tidings.scenarios.engines.array import engine
 from tidings.scenarios.engines.array.checkpoint import NAME
+from tidings.scenarios.resuming import resume_scenario
 from tidings.scenarios.run_log import LogLine, RunLog
-from tidings.scenarios.runner import resume_scenario, run_scenario
+from tidings.scenarios.runner import run_scenario
 from tidings.scenarios.scenario import Scenario
 from tidings.scenarios.summary import summarise
 
@@ -77,15 +78,6 @@ def test_a_killed_run_is_carried_on_from_its_last_checkpoint(
         run_scenario(scenario, parts, die)
     resume_scenario(parts, lambda *_: None)
     assert events(parts) == events(whole)
-
-
-def test_what_cannot_be_carried_on_is_said(tmp_path: Path) -> None:
-    run_scenario(small("rules.rounds=1"), tmp_path / "sim", lambda *_: None)
-    with pytest.raises(ConfigError, match="engine 'sim' cannot be carried on"):
-        resume_scenario(tmp_path / "sim", lambda *_: None)
-    run_scenario(array_scenario(), tmp_path / "short", lambda *_: None)
-    with pytest.raises(ConfigError, match="no checkpoint"):
-        resume_scenario(tmp_path / "short", lambda *_: None)
 
 
 def test_a_checkpoint_of_another_scenario_is_refused(

@@ -37,7 +37,7 @@ from tidings.gossip.events import (
 from tidings.peer.folder import PeerFolder
 from tidings.peer.learners.spec import NPZ
 from tidings.peer.store import Store
-from tidings.scenarios.engines.live import prepare
+from tidings.scenarios.engines.town import prepare
 from tidings.scenarios.follow import Follower
 from tidings.scenarios.run_log import LogLine
 from tidings.scenarios.scenario import load_scenario

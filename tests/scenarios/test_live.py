@@ -15,7 +15,7 @@ from tidings.crypto.errors import IdentityError, TransportError
 from tidings.gossip.events import Released
 from tidings.gossip.messages import SignedEntry
 from tidings.peer.folder import PeerFolder
-from tidings.scenarios.engines import live
+from tidings.scenarios.engines import live, town
 from tidings.scenarios.network.namespaces import HostNetwork
 from tidings.scenarios.run_log import LogLine, RunLog
 from tidings.scenarios.runner import run_scenario
@@ -150,7 +150,7 @@ def open_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run in which peer-1's key turns out to be readable by others."""
     prepare = live.prepare
 
-    def spoil(scenario: Scenario, folder: Path, network: HostNetwork | None = None) -> live.Town:
+    def spoil(scenario: Scenario, folder: Path, network: HostNetwork | None = None) -> town.Town:
         town = prepare(scenario, folder, network)
         town.folders[1].identity_file.chmod(0o644)
         return town

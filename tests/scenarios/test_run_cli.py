@@ -20,7 +20,7 @@ from tests.scenarios.small import SMALL, small
 from tidings.__main__ import main
 from tidings.peer.settings_files import to_toml
 from tidings.scenarios.progress import RunProgress
-from tidings.scenarios.run_log import LogLine, RunFinished, RunLog, RunStarted
+from tidings.scenarios.run_log import LogLine, RunFinished, RunLog
 from tidings.scenarios.summary import summarise
 
 ROOT = Path(__file__).parents[2]
@@ -265,12 +265,13 @@ def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
 # --- the progress ------------------------------------------------------------------------------
 
 
-def drawn(lines: list[LogLine], width: int, *, arms: tuple[str, ...] = ("gossip",)) -> str:
+def drawn(*runs: list[LogLine], width: int, arms: tuple[str, ...] = ("gossip",)) -> str:
     scenario = small("peers=10", "rules.rounds=20")
     console = Console(width=width, force_terminal=False)
     with console.capture() as capture, RunProgress(console, arms) as progress:
-        for line in lines:
-            progress.watch(scenario, line)
+        for arm, lines in zip(arms, runs, strict=True):
+            for line in lines:
+                progress.watch(scenario.model_copy(update={"arms": (arm,)}), line)
     return capture.get()
 
 
@@ -282,7 +283,7 @@ def finished_lines(rounds: int = 20) -> list[LogLine]:
 
 
 def test_the_progress_fits_eighty_columns() -> None:
-    shown = drawn(finished_lines(), 80).splitlines()
+    shown = drawn(finished_lines(), width=80).splitlines()
     assert all(len(line) <= 80 for line in shown)
     bar, figures = (line.rstrip() for line in shown if line.strip())
     assert re.fullmatch(r"quickstart ━+ round 20/20 \d:\d\d:\d\d", bar)
@@ -299,20 +300,18 @@ def test_the_progress_shows_where_half_of_the_peers_are() -> None:
         for line in finished_lines()
         if line.time < 6 or line.peer not in ("peer-00", "peer-01", "peer-02", "peer-03")
     ]
-    assert "round 20/20" in drawn(lines, 80)
+    assert "round 20/20" in drawn(lines, width=80)
     lines = [line for line in finished_lines() if line.time < 6 or line.peer in ("peer-00", "")]
-    assert re.search(r"round +5/20", drawn(lines, 80))
+    assert re.search(r"round +5/20", drawn(lines, width=80))
 
 
 def test_each_arm_has_its_own_progress() -> None:
-    lines = [*finished_lines(), *finished_lines(rounds=10)]
-    assert isinstance(lines[0].event, RunStarted)
-    shown = drawn(lines, 80, arms=("local", "gossip"))
+    shown = drawn(finished_lines(), finished_lines(rounds=10), width=80, arms=("local", "gossip"))
     assert re.search(r"quickstart local ━+ round 20/20", shown)
     assert re.search(r"quickstart gossip ━+[ ━╸╺]* round 10/20", shown)
 
 
 def test_the_progress_shows_nothing_before_anything_was_tested() -> None:
-    shown = drawn([LogLine(time=0.0, peer="", event=run_started())], 80)
+    shown = drawn([LogLine(time=0.0, peer="", event=run_started())], width=80)
     assert re.search(r"round +0/20", shown)
     assert "starting" in shown
