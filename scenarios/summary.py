@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
+
 from .proofs import proves
 from .run_log import RunLog
 from .summary_values import (
@@ -118,6 +120,8 @@ def _rounds(tally: Tally) -> tuple[RoundRow, ...]:
                 accuracy_mean=_mean(found),
                 accuracy_min=min(found, default=None),
                 accuracy_max=max(found, default=None),
+                accuracy_deviation=float(np.std(found)) if found else None,
+                bytes_sent=row.sent,
                 consensus_distance=sketched if row.measured is None else row.measured,
                 epsilon_max=spent,
             )

@@ -16,13 +16,18 @@ from .run_log import BadLine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRow:
-    """One round over all peers that reported it; None where nobody did."""
+    """One round over all peers that reported it; None where nobody did.
+
+    ``bytes_sent`` are those of all peers, where an engine that works on all at once has told them.
+    """
 
     round: int
     accuracy_peers: int
     accuracy_mean: float | None
     accuracy_min: float | None
     accuracy_max: float | None
+    accuracy_deviation: float | None
+    bytes_sent: int | None
     consensus_distance: float | None
     epsilon_max: float | None
 

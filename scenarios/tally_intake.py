@@ -170,6 +170,8 @@ class Intake:
                 self.outcome = event.outcome
             case "consensus-measured":
                 self._round(event.round).measured = event.distance
+            case "round-done":
+                self._round(event.round).sent = event.bytes_sent
 
     # -- what a peer notes -------------------------------------------------------------------
 

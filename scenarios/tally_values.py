@@ -176,12 +176,14 @@ class Spread:
 class RoundTally:
     """What the peers reported of one round; of those that went on to another, their last word.
 
-    ``measured`` is the consensus distance that an engine took of the models themselves.
+    ``measured`` is the consensus distance that an engine took of the models themselves, ``sent``
+    the bytes that it counted.
     """
 
     accuracies: array[float] = field(default_factory=lambda: array("d"))
     spread: Spread = field(default_factory=Spread)
     measured: float | None = None
+    sent: int | None = None
     epsilon: float | None = None
 
 

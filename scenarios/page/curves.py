@@ -146,21 +146,20 @@ class Curves:
 def curves_of(rounds: Sequence[RoundRow]) -> dict[str, Any]:
     """The same of a summary's rounds, where a run is too large to take its events one by one.
 
-    Without deviation and bytes, which a summary does not tell by round.
+    Without bytes where no engine has told them.
     """
     every = max(1, -(-len(rounds) // POINTS))
     kept = rounds[::every]
-    nothing = [None] * len(kept)
     return {
         "rounds": [row.round for row in kept],
         "every": every,
         "mean": [_number(row.accuracy_mean) for row in kept],
         "low": [_number(row.accuracy_min) for row in kept],
         "high": [_number(row.accuracy_max) for row in kept],
-        "deviation": [0.0 for _ in kept],
+        "deviation": [_number(row.accuracy_deviation) for row in kept],
         "distance": [_number(row.consensus_distance) for row in kept],
         "epsilon": [_number(row.epsilon_max) for row in kept],
-        "sent": nothing,
+        "sent": [row.bytes_sent for row in kept],
     }
 
 

@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scenarios.log_factory import HOSTILE_NAMES, any_lines, honest_run, released, write_log
+from tests.scenarios.small import small
 from tidings.crypto.errors import ConfigError
 from tidings.gossip.events import Refused
 from tidings.scenarios.page.document import embedded
 from tidings.scenarios.report import write_report
+from tidings.scenarios.runner import run_scenario
 
 
 class Parsed(HTMLParser):
@@ -116,6 +118,20 @@ def test_a_comparison_has_one_report(tmp_path: Path) -> None:
     file = write_report(tmp_path)
     assert file == tmp_path / "report.html"
     assert [run["name"] for run in Parsed(file).story["runs"]] == ["gossip", "local"]
+
+
+def test_the_curves_of_a_run_too_large_to_draw_are_those_of_a_drawn_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidings.scenarios.engines.array.start.PEERS_IN_LINES", 1)
+    run_scenario(small("engine=array", "rules.rounds=4"), tmp_path / "run", lambda *_: None)
+    drawn = Parsed(write_report(tmp_path / "run")).story["runs"][0]["curves"]
+    monkeypatch.setattr("tidings.scenarios.report.MAX_PEERS", 2)
+    curves = Parsed(write_report(tmp_path / "run")).story["runs"][0]["curves"]
+    first = drawn["rounds"].index(1)  # what was sent and tested before the first round is left out
+    for name in ("rounds", "mean", "low", "high", "deviation"):
+        assert curves[name] == pytest.approx(drawn[name][first:])
+    assert sum(curves["sent"]) == sum(drawn["sent"]) > 0
 
 
 def test_a_run_without_privacy_says_so(tmp_path: Path) -> None:
