@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,13 +120,20 @@ def _rounds(tally: Tally) -> tuple[RoundRow, ...]:
                 accuracy_mean=_mean(found),
                 accuracy_min=min(found, default=None),
                 accuracy_max=max(found, default=None),
-                accuracy_deviation=float(np.std(found)) if found else None,
+                accuracy_deviation=_deviation(found),
                 bytes_sent=row.sent,
                 consensus_distance=sketched if row.measured is None else row.measured,
                 epsilon_max=spent,
             )
         )
     return tuple(rows)
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    with np.errstate(all="ignore"):  # a log may hold any number
+        return float(np.std(values))
 
 
 def _peers(tally: Tally) -> tuple[PeerRow, ...]:
