@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 LOG_VERSION = 1  # counts changes that an older reader would misunderstand; new fields are none
@@ -30,8 +31,13 @@ class Event:
 
     def as_fields(self) -> dict[str, Any]:
         """The event as the fields of its log line, without time and peer."""
-        names = (field.name for field in dataclasses.fields(self))
-        return {"event": self.kind, **{name: getattr(self, name) for name in names}}
+        return {"event": self.kind, **{name: getattr(self, name) for name in field_names(type(self))}}
+
+
+@cache
+def field_names(kind: type[Event]) -> tuple[str, ...]:
+    """The names of an event's fields, in their order."""
+    return tuple(each.name for each in dataclasses.fields(kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

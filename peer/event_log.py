@@ -18,6 +18,8 @@ from ..gossip.events import Event
 from . import log_parts
 from .upkeep import WHOLE, LogConfig
 
+_as_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 
 class EventLog:
     """Appends events to a file; each line is on its way to the disk when `write` returns.
@@ -43,7 +45,7 @@ class EventLog:
         """Append one event that the peer named `peer` notes at `time` (seconds)."""
         line = {"time": round(time, 6), "peer": peer, **event.as_fields()}
         try:
-            text = json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n"
+            text = _as_json(line) + "\n"
             if self._size + len(text) > self._config.part_mb * 1e6 and self._size:
                 self._begin_part()
             self._file.write(text)

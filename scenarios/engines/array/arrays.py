@@ -13,7 +13,7 @@ from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.grid import GridVector, from_grid
 from ....gossip.mixing import form_of
 from ....gossip.rules import Rules
-from .tiles import WIDTH, Tiles, tiles_of
+from .tiles import Tiles, tiles_of, width_for
 
 Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]
 
@@ -79,9 +79,11 @@ class Arrays:
         n, algorithm = nodes or rules.topology.nodes, algorithm_of(rules)
         forms = [form_of(rules.mixing, vector) for vector in range(algorithm.vectors)]
         feeds_back = "feedback" in forms
+        width = width_for(rules.topology.nodes, parameters)  # alike wherever some of them are
+        tiles = tiles_of(parameters, width)
 
         def matrix(rows: int, dtype: DTypeLike, vectors: int = 1) -> Tiles[Any]:
-            shape = (vectors * tiles_of(parameters), rows, WIDTH)
+            shape = (vectors * tiles, rows, width)
             return Tiles(allocate(shape, dtype), parameters, vectors)
 
         def vector(dtype: DTypeLike) -> NDArray[Any]:

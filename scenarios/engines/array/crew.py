@@ -30,7 +30,6 @@ from .measures import alignments, consensus_distance
 from .rounds import Publication, keep, mix, publish
 from .shared import SharedArrays
 from .tape import Nodes, Wave
-from .tiles import tiles_of
 from .workers import Scores, Workers, joined
 
 SHARED_VALUES = 2**21  # parameters of all nodes from which on helpers are worth their start
@@ -54,7 +53,7 @@ class Alone:
 
     def mix(self, wave: Wave, weights: Weights) -> Weights:
         """Let the nodes of a wave mix; see ``rounds.mix``."""
-        return self._mix(wave, weights, range(tiles_of(self.arrays.models.columns)))
+        return self._mix(wave, weights, range(self.arrays.models.count))
 
     def _mix(self, wave: Wave, weights: Weights, tiles: range) -> Weights:
         return mix(self.arrays, self._rules, wave, weights, self._step_size, tiles)
@@ -152,7 +151,7 @@ class SharedCrew(Alone):
         """Let the nodes of a wave mix, each process in some of the columns."""
         if len(wave.mix) <= len(self._lines):
             return super().mix(wave, weights)
-        tiles = self._parts(tiles_of(self.arrays.models.columns))
+        tiles = self._parts(self.arrays.models.count)
         ranges = [range(part.start, part.stop) for part in tiles]
         none = wave.keep[:0]  # what others need not know
         told = replace(wave, publish=none, publish_rounds=none, heard_by=None, skips=())

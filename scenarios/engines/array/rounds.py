@@ -22,7 +22,6 @@ from .arrays import Arrays
 from .graph import Weights
 from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
-from .tiles import tiles_of
 from .workers import Trained, Workers, joined
 
 Rows: TypeAlias = Nodes | slice
@@ -160,8 +159,7 @@ def mix(
     sums = [fast_row_sums(each.sources) for each in heard]
     rows, width = arrays.public.memory.shape[1:]
     block = empty_block(rows if copies is None else len(copies), len(wave.mix), width)
-    whole = range(tiles_of(arrays.models.columns))
-    for tile in whole if tiles is None else tiles:
+    for tile in range(arrays.models.count) if tiles is None else tiles:
         base, mixed = _mixed(arrays, rules, heard, copies, nodes, gamma, tile, block, sums)
         _settle(arrays, rule, nodes, base, mixed, trained, step_size, tile)
         del base, mixed  # the next tile takes their place, which is in the processor's cache
@@ -216,7 +214,7 @@ def _mixed(
     block: FloatVector,
     sums: Sequence[RowSums],
 ) -> tuple[FloatVector, FloatVector]:
-    """What was published and what mixing makes of it, (B, V, 64) each, in the columns of a tile.
+    """What was published and what mixing makes of it, (B, V, W) each, in the columns of a tile.
 
     They may lie in the ``block`` that is worked in.
     """
@@ -237,7 +235,7 @@ def _mixed(
 
 
 def _pull(rules: Rules, block: FloatVector, heard: Hearing, sums: RowSums) -> FloatVector:
-    """What the neighbours add to the nodes (B, 64), by the rule for the coordinates of a tile."""
+    """What the neighbours add to the nodes (B, W), by the rule for the coordinates of a tile."""
     if rules.robust not in BY_COORDINATE:
         return block_pull(block, heard, sums)
     sources = heard.sources[:, :-1]
@@ -255,7 +253,7 @@ def _settle(
     step_size: float,
     tile: int,
 ) -> None:
-    """Take up the mixtures (B, V, 64), as the gossip rule has it."""
+    """Take up the mixtures (B, V, W), as the gossip rule has it."""
     models = arrays.models.memory[tile]
     remembered = arrays.remembered.columns_of(tile)
     before = np.swapaxes(remembered[:, nodes], 0, 1)

@@ -2,8 +2,9 @@
 
 Training and publishing take some rows with all their columns, mixing takes all rows of some
 columns. Row by row in memory, the second way would touch another page for every row. So the
-matrix is cut into tiles of 64 columns that lie one behind the other; a node's row is the same
-line of each.
+matrix is cut into tiles of some columns that lie one behind the other; a node's row is the same
+line of each. The fewer the rows, the wider the tiles: what a tile costs besides its values would
+otherwise be most of what a small network takes.
 """
 
 from __future__ import annotations
@@ -13,23 +14,31 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 64  # columns of a tile: four cache lines of float32
+WIDTH = 64  # columns that a tile has a multiple of: four cache lines of float32
+TILE_VALUES = 2**14  # of a tile that is wider than that: they stay in a core's cache
 Number = TypeVar("Number", bound=np.generic)
 
 
-def tiles_of(columns: int) -> int:
-    """How many tiles a matrix of so many columns has."""
-    return max(1, -(-columns // WIDTH))
+def width_for(nodes: int, columns: int) -> int:
+    """How many columns a tile has in a network of so many nodes and parameters."""
+    most = WIDTH * max(1, TILE_VALUES // (WIDTH * nodes))
+    return WIDTH * -(-columns // (WIDTH * tiles_of(columns, most)))
+
+
+def tiles_of(columns: int, width: int) -> int:
+    """How many tiles of this width a matrix of so many columns has."""
+    return max(1, -(-columns // width))
 
 
 class Tiles(Generic[Number]):
-    """R rows of V vectors of P = ``columns`` values over ``memory`` (V T, R, 64).
+    """R rows of V vectors of P = ``columns`` values over ``memory`` (V T, R, W).
 
-    The tiles of a vector follow those of the one before; what is beyond P stays 0.
+    The T = ``count`` tiles of a vector follow those of the one before; what is beyond P stays 0.
     """
 
     def __init__(self, memory: NDArray[Number], columns: int, vectors: int = 1) -> None:
-        if memory.shape[0] != vectors * tiles_of(columns) or memory.shape[2] != WIDTH:
+        self.count = tiles_of(columns, memory.shape[2])
+        if memory.shape[0] != vectors * self.count:
             raise ValueError(f"{vectors} x {columns} columns do not fill {memory.shape}")
         self.memory = memory
         self.columns = columns
@@ -57,23 +66,24 @@ class Tiles(Generic[Number]):
         self._move(which, values, out=False)
 
     def columns_of(self, tile: int) -> NDArray[Number]:
-        """The columns of one tile in all vectors, a view (V, R, 64)."""
-        return self.memory[tile :: tiles_of(self.columns)]
+        """The columns of one tile in all vectors, a view (V, R, W)."""
+        return self.memory[tile :: self.count]
 
     def fill(self, row: NDArray[Number], rows: int) -> None:
         """Set the first vector of the first so many rows to ``row`` (P,)."""
-        for number in range(tiles_of(self.columns)):
-            part = row[number * WIDTH : (number + 1) * WIDTH]
+        width = self.memory.shape[2]
+        for number in range(self.count):
+            part = row[number * width : (number + 1) * width]
             self.memory[number, :rows, : len(part)] = part
 
     def _move(self, which: NDArray[np.int64], values: NDArray[Any], *, out: bool) -> None:
         where: slice | NDArray[np.int64] = which
         if len(which) and which[-1] - which[0] + 1 == len(which) and (np.diff(which) == 1).all():
             where = slice(int(which[0]), int(which[-1]) + 1)  # no list of rows to look up
-        each = tiles_of(self.columns)
-        for place, tile in enumerate(self.memory[: each * values.shape[1]]):
-            vector, number = divmod(place, each)
-            part = values[:, vector, number * WIDTH : (number + 1) * WIDTH]
+        width = self.memory.shape[2]
+        for place, tile in enumerate(self.memory[: self.count * values.shape[1]]):
+            vector, number = divmod(place, self.count)
+            part = values[:, vector, number * width : (number + 1) * width]
             if out:
                 part[...] = tile[where, : part.shape[1]]
             else:

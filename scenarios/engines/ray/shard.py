@@ -21,7 +21,7 @@ from ..array.graph import Weights
 from ..array.measures import column_sums, squares
 from ..array.rounds import Publication
 from ..array.tape import Nodes, Wave
-from ..array.tiles import WIDTH, Tiles
+from ..array.tiles import Tiles
 from ..array.workers import Scores, Trained, Workers
 
 
@@ -134,6 +134,7 @@ class Shard:
         public = self._arrays.public
         if rows <= len(public):
             return
-        memory = np.zeros((len(public.memory), rows, WIDTH), dtype=np.int32)
+        tiles, _, width = public.memory.shape
+        memory = np.zeros((tiles, rows, width), dtype=np.int32)
         memory[:, : len(public)] = public.memory
         self._arrays.public = Tiles(memory, public.columns, public.vectors)
