@@ -21,10 +21,10 @@ def frame_sizes(
     """
     size = np.asarray(payloads, dtype=np.int64)
     numbers = np.broadcast_arrays(size, sequences, rounds, samples)[1:]
-    distinct, which = np.unique(np.stack(numbers), axis=1, return_inverse=True)
-    empty = np.array([_empty_frame(*column) for column in distinct.T.tolist()], dtype=np.int64)
+    headers = zip(*(each.reshape(-1).tolist() for each in numbers), strict=True)
+    empty = np.array([_empty_frame(*header) for header in headers], dtype=np.int64)
     chunks = np.maximum(1, -(-size // CHUNK_BYTES))
-    total: NDArray[np.int64] = empty[which.reshape(size.shape)] + size + TAG_BYTES * chunks
+    total: NDArray[np.int64] = empty.reshape(size.shape) + size + TAG_BYTES * chunks
     return total
 
 
