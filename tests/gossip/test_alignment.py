@@ -29,6 +29,21 @@ def test_it_is_the_cosine_with_the_sum_of_the_other_steps(
         assert cosine == pytest.approx(expected, abs=2e-4)
 
 
+@given(
+    seed=st.integers(0, 2**32),
+    peers=st.integers(1, 5),
+    neighbours=st.integers(0, 9),
+    parameters=st.integers(1, 99),
+)
+def test_peers_at_once_come_to_the_bits_of_each_alone(
+    seed: int, peers: int, neighbours: int, parameters: int
+):
+    every = np.stack([steps(seed + peer, neighbours, parameters) for peer in range(peers)])
+    found = alignment(every[:, 0], every[:, 1], every[:, 2:])
+    alone = [alignment(one[0], one[1], one[2:]) for one in every]
+    assert found.tobytes() == np.stack(alone).tobytes()
+
+
 def test_the_width_of_a_block_makes_no_difference(monkeypatch: pytest.MonkeyPatch):
     before, own, *copies = steps(3, 4, 1000)
     whole = alignment(before, own, np.stack(copies))

@@ -30,14 +30,14 @@ def outcome(scenario: Scenario, cores: int) -> tuple[bytes, dict[object, Event]]
     return held, {**noted.of(Published), **{(at, ""): e for at, e in noted.of(Mixed).items()}}
 
 
-def scenario_of(name: str) -> Scenario:
-    return small(
-        "engine=array", "peers=8", "rules.rounds=6", "training.local_steps=2", *SCENARIOS[name]
-    )
+def scenario_of(name: str, peers: int = 8) -> Scenario:
+    sets = (f"peers={peers}", "rules.rounds=6", "training.local_steps=2", *SCENARIOS[name])
+    return small("engine=array", *sets)
 
 
 def test_two_processes_come_to_the_bits_of_one() -> None:
-    scenario = scenario_of("tracking with crashes")
+    scenario = scenario_of("tracking with crashes", peers=40)
+    assert tiles.width_for(scenario.peers, 650) < 650  # so that there is a tile for each
     assert outcome(scenario, cores=2) == outcome(scenario, cores=1)
 
 
@@ -49,5 +49,5 @@ def test_the_size_of_chunks_does_not_show(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rounds, "STEP_VALUES", 700)
     assert outcome(scenario, cores=1) == expected
     monkeypatch.setattr(tiles, "WIDTH", 16)
-    monkeypatch.setattr("tidings.scenarios.engines.array.arrays.WIDTH", 16)
+    monkeypatch.setattr(tiles, "TILE_VALUES", 0)
     assert outcome(scenario, cores=1) == expected
