@@ -9,6 +9,8 @@
   torch modules trained one after the other, without noise, messages or mixing.
 - The same round for 300 to 10,000 nodes: how far CPU time and memory are from a line.
 - The same by two processes, against one: CPU time of both together.
+- Five runs of 16 peers against one of 80 that does as much: what a small network pays for being
+  small, and so the most that running the seeds of a sweep as one could save.
 - The same nodes without a barrier (no privacy, one local step): events, which are an entry that is
   published or a model that is mixed, in a second of CPU time.
 
@@ -45,6 +47,7 @@ from tidings.scenarios.engines.array.table_chronicle import TableChronicle
 from tidings.scenarios.engines.array.tape import Lockstep, Nodes
 from tidings.scenarios.engines.array.together import Together
 from tidings.scenarios.engines.array.workers import Scores
+from tidings.scenarios.runner import run_scenario
 from tidings.scenarios.scenario import Scenario, load_scenario
 from tidings.scenarios.world import World
 
@@ -55,6 +58,12 @@ MOST_SHARED = 1.15
 LEAST_EVENTS = 30_000
 SIZES = (300, 1000, 3000, 10_000)
 ROUNDS = 6
+SMALL = (
+    'arms=["gossip"]',
+    "rules.compression=none",
+    "rules.topology.kind=random-regular",
+    "rules.topology.degree=4",
+)
 PRIVATE = ("privacy.mode=record", "training.local_steps=1", "faults={}", f"rules.rounds={ROUNDS}")
 
 
@@ -80,7 +89,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     as_json = parser.parse_args().json
     torch.set_num_threads(1)
-    rows = [mixing(), *rounds(), sharing(), events()]
+    rows = [mixing(), *rounds(), sharing(), smallness(), events()]
     if as_json:
         print(json.dumps([asdict(row) for row in rows]))
     else:
@@ -157,6 +166,19 @@ def sharing() -> Row:
         crew.close()
         spent.append(statistics.median(laps[1:]))
     return Row("two processes against one", spent[1] / spent[0], "of its CPU time", MOST_SHARED)
+
+
+def smallness() -> Row:
+    """CPU time of five small runs against a larger one: a perceptron on digits, 100 rounds."""
+
+    def spent(peers: int) -> float:
+        scenario = load_scenario("baselines", (*SMALL, "rules.rounds=100", f"peers={peers}"))
+        with tempfile.TemporaryDirectory() as folder:
+            return timed(lambda: run_scenario(scenario, Path(folder) / "run", lambda *_: None))
+
+    spent(16)  # what is loaded on the way is no part of it
+    ratio = statistics.median(5 * spent(16) / spent(80) for _ in range(3))
+    return Row("5 runs of 16 peers against one of 80", ratio, "of its CPU time")
 
 
 def events() -> Row:
