@@ -29,15 +29,15 @@ class Event:
         object.__init_subclass__()
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
+    @classmethod
+    @cache
+    def names(cls) -> tuple[str, ...]:
+        """The names of the fields, in their order."""
+        return tuple(each.name for each in dataclasses.fields(cls))
+
     def as_fields(self) -> dict[str, Any]:
         """The event as the fields of its log line, without time and peer."""
-        return {"event": self.kind, **{name: getattr(self, name) for name in field_names(type(self))}}
-
-
-@cache
-def field_names(kind: type[Event]) -> tuple[str, ...]:
-    """The names of an event's fields, in their order."""
-    return tuple(each.name for each in dataclasses.fields(kind))
+        return {"event": self.kind, **{name: getattr(self, name) for name in self.names()}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

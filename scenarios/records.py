@@ -111,20 +111,16 @@ def lines_in(chunk: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == NEWLINE))
 
 
-@cache
-def _fields(kind: str) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(ALL_KINDS[kind]))
-
-
 def record_of(line: LogLine) -> Record:
     """A line, which has a typed event, as a record."""
     event = line.event
     assert isinstance(event, Event)
-    fields = {name: getattr(event, name) for name in _fields(event.kind)}
+    fields = {name: getattr(event, name) for name in event.names()}
     return SimpleNamespace(kind=event.kind, time=line.time, peer=line.peer, **fields)
 
 
 def line_of(record: Record) -> LogLine:
     """The record as a line with its typed event."""
-    fields = {name: getattr(record, name) for name in _fields(record.kind)}
-    return LogLine(time=record.time, peer=record.peer, event=ALL_KINDS[record.kind](**fields))
+    kind = ALL_KINDS[record.kind]
+    fields = {name: getattr(record, name) for name in kind.names()}
+    return LogLine(time=record.time, peer=record.peer, event=kind(**fields))
