@@ -32,7 +32,8 @@ def with_edges(rules: Rules, folder: Path) -> Rules:
     if topology is rules.topology:
         return rules
     # what was drawn is seen here for the first time, and may not fit the rules
-    return check_settings(Rules, rules.model_dump() | {"topology": topology}, where="rules")
+    settings = rules.model_dump() | {"topology": topology.model_dump()}
+    return check_settings(Rules, settings, where="rules.topology")
 
 
 def resolved(rule: TopologyRule, folder: Path) -> TopologyRule:
