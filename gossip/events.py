@@ -127,7 +127,7 @@ class Sent(Event):
     """A frame was handed to the transport; bytes are those of the whole frame."""
 
     to: str
-    message: str  # hello, news, pull, alert, bulletin
+    message: str  # hello, news, pull, alert, bulletin; sum, model, ... where simulated
     size_bytes: int
     author: str = ""
     sequence: int = 0

@@ -11,14 +11,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .compression import Rule as Compression
+from .demands import Averaging, RobustRule, check_averaging, check_neighbours
 from .topology_rule import DIRECTED, TopologyRule
 
-__all__ = ["Rules", "TopologyRule"]
+__all__ = ["RobustRule", "Rules", "TopologyRule"]
 
-
-RobustRule = Literal[
-    "none", "clipped-gossip", "clipped-sum", "nearest", "trimmed-mean", "median", "balance"
-]
+TRACKING = ("k-gt", "beer")
 
 
 class Rules(BaseModel):
@@ -35,6 +33,7 @@ class Rules(BaseModel):
     deadline_s: float = Field(default=10.0, gt=0, description="wait for a round's neighbours")
     topology: TopologyRule = TopologyRule()
     mixing: Literal["restart", "feedback"] = "restart"
+    averaging: Averaging = "public-copies"
     weighting: Literal["uniform", "samples"] = "uniform"
     compression: Compression = "int8"
     robust: RobustRule = "none"
@@ -52,4 +51,42 @@ class Rules(BaseModel):
                 "weighting 'samples' needs neighbours that hear each other; "
                 f"topology '{self.topology.kind}' is directed (try 'base' or 'random-regular')"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tracking_hears_all(self) -> Rules:
+        if self.optimiser in TRACKING and self.pace == "asynchronous":
+            raise ValueError(
+                f"optimiser '{self.optimiser}' tracks gradients: its corrections sum up to 0 only "
+                "where all mix what they published in one and the same round, which the pace "
+                "'asynchronous' does not; choose 'qg-dsgdm' or 'sgd', or the pace 'synchronous'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _averaging_fits(self) -> Rules:
+        if self.averaging == "public-copies":
+            if self.topology.kind == "directed-edges":
+                raise ValueError(
+                    "topology 'directed-edges' keeps no average but with averaging 'push-sum'"
+                )
+            return self
+        fixed = {"compression": "none", "mixing": "restart", "robust": "none"}
+        for key, value in (fixed | {"weighting": "uniform"}).items():
+            if getattr(self, key) != value:
+                raise ValueError(
+                    f"averaging '{self.averaging}' needs {key} = '{value}', not "
+                    f"'{getattr(self, key)}': it sends sums or models as they are"
+                )
+        if self.optimiser in TRACKING:
+            raise ValueError(
+                f"averaging '{self.averaging}' takes one vector of each node, '{self.optimiser}' "
+                "publishes two; choose 'sgd', 'qg-dsgdm' or 'outer-momentum'"
+            )
+        check_averaging(self.averaging, self.pace, self.topology)
+        return self
+
+    @model_validator(mode="after")
+    def _neighbours_suffice(self) -> Rules:
+        check_neighbours(self.robust, self.byzantine, self.topology)
         return self

@@ -13,6 +13,8 @@ Kind = Literal[
     "torus",
     "hypercube",
     "star",
+    "path",
+    "binary-tree",
     "complete",
     "two-cliques",
     "exponential",
@@ -25,9 +27,17 @@ Kind = Literal[
     "watts-strogatz",
     "barabasi-albert",
     "edges",
+    "directed-edges",
 ]
 
-DIRECTED: frozenset[Kind] = frozenset({"exponential", "one-peer-exponential", "epidemic"})
+DIRECTED: frozenset[Kind] = frozenset(
+    {"exponential", "one-peer-exponential", "epidemic", "directed-edges"}
+)
+CHANGING: frozenset[Kind] = frozenset(
+    {"one-peer-exponential", "base", "random-matching", "epidemic"}
+)
+GIVEN: frozenset[Kind] = frozenset({"edges", "directed-edges"})
+"""What is nothing but its edges."""
 DRAWN: frozenset[Kind] = frozenset({"erdos-renyi", "watts-strogatz", "barabasi-albert"})
 """What networkx draws: becomes edges when a network file is made or a scenario is read."""
 
@@ -51,9 +61,10 @@ class TopologyRule(BaseModel):
 
     ``degree`` is of random-regular the number of neighbours, of base the k of Base-(k+1), of
     epidemic how many each node tells, of watts-strogatz the neighbours on the ring before rewiring,
-    of barabasi-albert the links that a newcomer makes, of erdos-renyi the mean. ``period`` is of
-    random-matching and epidemic: after so many rounds the graphs come again. Left out, both are
-    what ``chosen_degree`` and ``chosen_period`` say.
+    of barabasi-albert the links that a newcomer makes, of erdos-renyi the mean. The first end of
+    one of the directed-edges tells the second. ``period`` is of random-matching and epidemic: after
+    so many rounds the graphs come again. Left out, both are what
+    ``chosen_degree`` and ``chosen_period`` say.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,11 +102,12 @@ class TopologyRule(BaseModel):
     def _edges_fit(self) -> TopologyRule:
         if self.file is not None and (self.edges or self.kind != "edges"):
             raise ValueError("'file' goes with kind 'edges', and stands instead of 'edges'")
-        if self.kind == "edges" and self.file is None and not self.edges and self.nodes > 1:
+        if self.kind in GIVEN and self.file is None and not self.edges and self.nodes > 1:
+            also = ", or a file" if self.kind == "edges" else ""
             raise ValueError(
-                "topology kind 'edges' needs a list of edges, such as [[0, 1], [1, 2]], or a file"
+                f"topology kind '{self.kind}' needs a list of edges, such as [[0, 1], [1, 2]]{also}"
             )
-        if self.edges and self.kind != "edges" and self.kind not in DRAWN:
+        if self.edges and self.kind not in GIVEN | DRAWN:
             raise ValueError(f"topology kind '{self.kind}' makes its own edges; remove 'edges'")
         for a, b in self.edges:
             if not (0 <= a < self.nodes and 0 <= b < self.nodes) or a == b:

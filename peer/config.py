@@ -154,3 +154,12 @@ class NetworkConfig(BaseModel):
     rules: Rules = Rules()
     learner: LearnerConfig
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _peers_can(self) -> NetworkConfig:
+        if self.rules.averaging != "public-copies":
+            raise ValueError(
+                f"averaging '{self.rules.averaging}' is simulated alone (`tidings run --engine "
+                "array`); peers of a network average 'public-copies'"
+            )
+        return self

@@ -15,6 +15,7 @@ import numpy as np
 from ..crypto.errors import ConfigError
 from ..gossip.rules import Rules
 from ..gossip.topology_rule import TopologyRule
+from .settings_files import check_settings
 
 Edges = list[tuple[int, int]]
 
@@ -28,7 +29,11 @@ def with_edges(rules: Rules, folder: Path) -> Rules:
     Raises ConfigError: no such file, not a graph, of other nodes, or networkx is not installed.
     """
     topology = resolved(rules.topology, folder)
-    return rules if topology is rules.topology else rules.model_copy(update={"topology": topology})
+    if topology is rules.topology:
+        return rules
+    # what was drawn is seen here for the first time, and may not fit the rules
+    settings = rules.model_dump() | {"topology": topology.model_dump()}
+    return check_settings(Rules, settings, where="rules.topology")
 
 
 def resolved(rule: TopologyRule, folder: Path) -> TopologyRule:

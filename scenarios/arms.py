@@ -26,7 +26,7 @@ def arm_of(scenario: Scenario, arm: str) -> Scenario:
     topology = scenario.rules.topology.model_copy(
         update={"kind": "none", "edges": (), "nodes": peers}
     )
-    rules: dict[str, Any] = {"topology": topology}
+    rules: dict[str, Any] = {"topology": topology, "averaging": "public-copies"}
     if arm in CENTRAL:
         rules |= {"compression": "none", "mixing": "restart"}
     if arm == "fedavg":

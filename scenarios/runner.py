@@ -91,6 +91,13 @@ def _check_engine(scenario: Scenario, *, processes: bool) -> None:
             where=f"arms of {scenario.name}",
             fix="add --engine array, or leave the arm out",
         )
+    averaging = scenario.rules.averaging
+    if averaging != "public-copies" and scenario.engine != "array":
+        raise ConfigError(
+            f"only the array engine has averaging '{averaging}', not '{scenario.engine}'",
+            where="rules.averaging",
+            fix="add --engine array, or choose 'public-copies'",
+        )
     seeing = [liar for liar in scenario.faults.liars if liar.behaviour in SEEING]
     if seeing and scenario.engine != "array":
         raise ConfigError(
@@ -148,7 +155,15 @@ def stoppable() -> Iterator[None]:
 
 def _check_tape(scenario: Scenario, tape: Path | None) -> None:
     """ConfigError when there is a tape and nobody who could follow it."""
-    if tape is not None and (scenario.engine not in BY_ROWS or scenario.arms != ("gossip",)):
+    if tape is None:
+        return
+    if scenario.rules.averaging != "public-copies":
+        raise ConfigError(
+            f"another run's log does not tell what averaging '{scenario.rules.averaging}' needs",
+            where="--tape",
+            fix="leave --tape out",
+        )
+    if scenario.engine not in BY_ROWS or scenario.arms != ("gossip",):
         raise ConfigError(
             "only the array engine follows another run, and in one arm, gossip",
             where="--tape",

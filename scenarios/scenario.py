@@ -157,6 +157,10 @@ def _fill_in(mapping: dict[str, Any]) -> None:
     topology = _table(rules, "topology")
     if isinstance(peers, int) and peers > 0:  # anything else is told once, where it stands
         topology.setdefault("nodes", peers)
+    if rules.get("averaging", "public-copies") != "public-copies":
+        rules.setdefault("compression", "none")
+    if rules.get("averaging") == "pairwise":
+        rules.setdefault("pace", "asynchronous")
     topology.setdefault("kind", _graph_for(rules))
     # noise is paid for step by step, so under DP-SGD one large step a round is the best use of it
     private = _table(mapping, "privacy").get("mode", "record") == "record"
@@ -168,11 +172,17 @@ def _graph_for(rules: Mapping[str, Any]) -> str:
 
     All its peers are known, so each can send to one other in turn: decision 15.
     """
+    averaging = str(rules.get("averaging", "public-copies"))
+    if averaging in _GRAPHS:
+        return _GRAPHS[averaging]
     if rules.get("weighting") == "samples":
         return "base"  # needs neighbours that hear each other
     if rules.get("pace") == "asynchronous" or rules.get("robust", "none") != "none":
         return "exponential"  # there are no turns; or one neighbour alone cannot be found out
     return "one-peer-exponential"
+
+
+_GRAPHS = {"push-sum": "exponential", "relay": "binary-tree", "pairwise": "random-regular"}
 
 
 def _table(mapping: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,29 +1,39 @@
 """Relayed sums on trees, RelaySum and RelaySGD (Vogels et al. 2021, algorithm 1).
 
 On a tree each node tells each neighbour the sum of its own model and of all that its other
-neighbours told it a round ago, with the number of models in it. So every model reaches every node,
-once, as many rounds later as there are links between: the mean is uniform and slow news are only
-late, never mixed away. A message differs from neighbour to neighbour.
+neighbours told it last, with the number of models in it. So every model reaches every node, once,
+as many rounds later as there are links between: the mean is uniform and slow news are only late,
+never mixed away. Where a message is lost, the last one from there still counts. A message differs
+from neighbour to neighbour.
 
-Models have a row a node, (N, P); messages a row a link, (E, P), in the order of ``Links``.
+Models have a row a node, N of them; messages a row a link, E, in the order of ``Links``. All
+functions but ``mean`` work in place.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graphs.links import Links, is_strongly_connected
+from ..graphs.links import IntArray, Links, is_strongly_connected
 from ..grid import FloatVector
 
+Which = NDArray[np.integer]
 
-class Relayed(NamedTuple):
-    """What arrived over each link: a sum of models (E, P), and how many there are in it (E,)."""
 
-    sums: FloatVector
-    counts: NDArray[np.int64]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relayed:
+    """What was ``told`` over each link last, and what was ``heard``: sums of models (E, P), and how
+    many there are in each (E,). ``back`` (E,) is for each link the number of the one back.
+    """
+
+    back: IntArray
+    told: FloatVector
+    told_counts: NDArray[np.int64]
+    heard: FloatVector
+    heard_counts: NDArray[np.int64]
 
 
 def nothing_yet(links: Links, parameters: int) -> Relayed:
@@ -33,36 +43,58 @@ def nothing_yet(links: Links, parameters: int) -> Relayed:
     if not mutual or len(pairs) != 2 * (links.nodes - 1) or not is_strongly_connected(links):
         raise ValueError("sums are relayed on trees only: elsewhere a model would arrive twice")
     edges = len(links.senders)
-    return Relayed(np.zeros((edges, parameters), np.float32), np.zeros(edges, np.int64))
-
-
-def relay(models: FloatVector, heard: Relayed, links: Links) -> tuple[FloatVector, Relayed]:
-    """The next models and messages, from what nodes learnt (N, P) and what they heard last.
-
-    A node takes the mean of all models in what arrives now and of its own.
-    """
-    back = _reverse(links)
-    known, counts = _gathered(models, heard, links)
-    told = Relayed(
-        known[links.senders] - heard.sums[back], counts[links.senders] - heard.counts[back]
+    return Relayed(
+        back=_reverse(links),
+        told=np.zeros((edges, parameters), np.float32),
+        told_counts=np.zeros(edges, np.int64),
+        heard=np.zeros((edges, parameters), np.float32),
+        heard_counts=np.zeros(edges, np.int64),
     )
-    known, counts = _gathered(models, told, links)
-    known /= counts[:, None].astype(np.float32)
-    return known, told
 
 
-def _gathered(
-    models: FloatVector, heard: Relayed, links: Links
+def tell(state: Relayed, links: Links, nodes: Which, models: FloatVector) -> None:
+    """Let some nodes (n,), with what they learnt (n, P), tell their neighbours."""
+    known, counts, heard, owner = _known(state, links, nodes, models)
+    back = state.back[heard]
+    state.told[back] = known[owner] - state.heard[heard]
+    state.told_counts[back] = counts[owner] - state.heard_counts[heard]
+
+
+def hear(state: Relayed, links: Which) -> None:
+    """Let what was told last arrive over some links."""
+    state.heard[links] = state.told[links]
+    state.heard_counts[links] = state.told_counts[links]
+
+
+def mean(
+    state: Relayed, links: Links, nodes: Which, models: FloatVector
 ) -> tuple[FloatVector, NDArray[np.int64]]:
-    """Each node's own model and all that it heard, summed up, and the number of models in it."""
+    """The mean (n, P) of what some nodes learnt (n, P) and all that they heard; of how many models
+    it is, (n,).
+    """
+    known, counts, _, _ = _known(state, links, nodes, models)
+    known /= counts[:, None].astype(np.float32)
+    return known, counts
+
+
+def _known(
+    state: Relayed, links: Links, nodes: Which, models: FloatVector
+) -> tuple[FloatVector, NDArray[np.int64], IntArray, IntArray]:
+    """The nodes' own models and all that they heard, summed up; the number of models in each sum;
+    and over which links they hear, with whose of the nodes each is.
+    """
+    starts = links.starts
+    many = starts[nodes + 1] - starts[nodes]
+    owner = np.repeat(np.arange(len(nodes)), many)
+    heard = np.repeat(starts[nodes] - np.cumsum(many) + many, many) + np.arange(len(owner))
     sums = models.copy()
-    np.add.at(sums, links.receivers, heard.sums)
-    counts = np.ones(len(models), dtype=np.int64)
-    np.add.at(counts, links.receivers, heard.counts)
-    return sums, counts
+    np.add.at(sums, owner, state.heard[heard])
+    counts = np.ones(len(nodes), dtype=np.int64)
+    np.add.at(counts, owner, state.heard_counts[heard])
+    return sums, counts, heard, owner
 
 
-def _reverse(links: Links) -> NDArray[np.intp]:
+def _reverse(links: Links) -> IntArray:
     """For each link, the number of the one that leads back."""
     forth = np.lexsort((links.senders, links.receivers))
     back = np.lexsort((links.receivers, links.senders))

@@ -13,7 +13,7 @@ from ..topology_rule import DIRECTED, TopologyRule
 from . import lattices
 from .exponential import hops, shifted
 from .finite_time import base_graph
-from .links import Links, undirected, union
+from .links import Links, directed, undirected, union
 from .random_regular import random_regular
 from .random_rounds import epidemic, random_matching, sequence
 
@@ -97,6 +97,9 @@ def _static(rule: TopologyRule) -> Links:
         return shifted(n, hops(n))
     if rule.kind == "random-regular":
         return random_regular(n, rule.chosen_degree, rule.seed)
+    if rule.kind == "directed-edges":
+        senders, receivers = np.array(rule.edges, dtype=np.int64).reshape(-1, 2).T
+        return directed(n, receivers, senders)
     return undirected(n, rule.edges)  # none, and those whose edges are given
 
 
@@ -105,6 +108,8 @@ _OF_NODES: dict[str, Callable[[int], Links]] = {
     "torus": lattices.torus,
     "hypercube": lattices.hypercube,
     "star": lattices.star,
+    "path": lattices.path,
+    "binary-tree": lattices.binary_tree,
     "complete": lattices.complete,
     "two-cliques": lattices.two_cliques,
 }

@@ -1,4 +1,4 @@
-"""Static undirected graphs that a formula gives: from the ring to two cliques with a bridge."""
+"""Static undirected graphs that a formula gives: from trees to two cliques with a bridge."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def star(nodes: int) -> Links:
     """Node 0 hears everybody, everybody hears node 0 alone."""
     others = np.arange(1, nodes)
     return undirected(nodes, np.column_stack([np.zeros_like(others), others]))
+
+
+def path(nodes: int) -> Links:
+    """A ring that is open at one place."""
+    i = np.arange(1, nodes)
+    return undirected(nodes, np.column_stack([i - 1, i]))
+
+
+def binary_tree(nodes: int) -> Links:
+    """Node i hears its parent (i - 1) // 2 and its children 2 i + 1 and 2 i + 2."""
+    i = np.arange(1, nodes)
+    return undirected(nodes, np.column_stack([(i - 1) // 2, i]))
 
 
 def complete(nodes: int) -> Links:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ...crypto.errors import ConfigError
-from ...gossip.topology_rule import Kind, TopologyRule
+from ...gossip.topology_rule import GIVEN, Kind, TopologyRule
 from ...peer.graphs import read_graph, resolved
 from ...peer.settings_files import check_settings
 
 DEFAULT_NODES = 16
-KINDS: tuple[str, ...] = tuple(kind for kind in get_args(Kind) if kind not in ("none", "edges"))
+KINDS: tuple[str, ...] = tuple(kind for kind in get_args(Kind) if kind not in ("none", *GIVEN))
 
 
 def rule_of(name: str, nodes: int | None, **settings: int | float | None) -> TopologyRule:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidings.gossip.mixing import mix
 from tidings.gossip.robust import robust_mix
-from tidings.gossip.rules import RobustRule, Rules
+from tidings.gossip.rules import RobustRule, Rules, TopologyRule
 
 RULES: list[RobustRule] = [
     "none",
@@ -34,7 +34,8 @@ def robust_pull(
     progress: float = 0.0,
 ) -> np.ndarray:
     """What the neighbours add to ``own``, so many rounds of a hundred done."""
-    rules = Rules(robust=rule, byzantine=byzantine, rounds=100)
+    nobody = TopologyRule(kind="none")
+    rules = Rules(robust=rule, byzantine=byzantine, rounds=100, topology=nobody)
     w = np.asarray(weights, dtype=np.float32)
     rounds = np.full(w.shape[:-1], 1 + 100 * progress)
     return robust_mix(rules, np.zeros_like(own), own, copies, w, 1.0, rounds)[0]

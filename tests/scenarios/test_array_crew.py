@@ -11,7 +11,13 @@ from tidings.gossip.events import Event, Mixed, Published
 from tidings.scenarios.engines.array import rounds, tiles
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
-from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
+from tidings.scenarios.engines.array.start import (
+    averaging_crew,
+    crew_of,
+    graph_of,
+    tape_of,
+    workers_of,
+)
 from tidings.scenarios.scenario import Scenario
 from tidings.scenarios.world import World
 
@@ -22,6 +28,7 @@ def outcome(scenario: Scenario, cores: int) -> tuple[bytes, dict[object, Event]]
     graph = graph_of(world, workers)
     tape = tape_of(world, graph)
     crew = crew_of(world, workers, tape.spare, cores=cores)
+    crew = averaging_crew(crew, world, workers, graph, tape)
     chronicle = LineChronicle(world, noted.sink)
     run = ArrayRun(world, chronicle, crew, workers.samples, graph, tape)
     assert run.run() == "finished"

@@ -26,14 +26,23 @@ def array_scenario(*sets: str) -> Scenario:
     return small("engine=array", "rules.rounds=9", *sets)
 
 
-@pytest.mark.parametrize("lines", [True, False])
+TRACKING = ("rules.optimiser=k-gt", "rules.mixing=feedback")
+PUSHED = ("rules.averaging=push-sum", "rules.compression=none", "rules.pace=asynchronous")
+RELAYED = ("rules.averaging=relay", "rules.compression=none", "rules.topology.kind=star")
+MEETING = ("rules.averaging=pairwise", "rules.compression=none", "rules.pace=asynchronous")
+
+
+@pytest.mark.parametrize(
+    ("lines", "sets"),
+    [(True, TRACKING), (False, TRACKING), (False, PUSHED), (True, RELAYED), (True, MEETING)],
+)
 def test_a_stopped_run_is_carried_on_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: bool, sets: tuple[str, ...]
 ) -> None:
     if not lines:
         monkeypatch.setattr("tidings.scenarios.engines.array.start.PEERS_IN_LINES", 1)
     weather = "faults={loss=0.1, delay_s=0.01, crash_every_s=0.3, crash_for_s=0.2}"
-    scenario = array_scenario(weather, "rules.optimiser=k-gt", "rules.mixing=feedback")
+    scenario = array_scenario(weather, *sets)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run_scenario(scenario, whole, lambda *_: None)
 

@@ -77,6 +77,9 @@ def test_a_file_that_chooses_nothing_learns_very_uneven_data_in_thirty_messages(
         ({"weighting": "samples"}, "base"),
         ({"robust": "clipped-gossip"}, "exponential"),
         ({"pace": "asynchronous"}, "exponential"),
+        ({"averaging": "push-sum"}, "exponential"),
+        ({"averaging": "relay"}, "binary-tree"),
+        ({"averaging": "pairwise"}, "random-regular"),
         ({"topology": {"kind": "ring"}}, "ring"),
     ],
 )

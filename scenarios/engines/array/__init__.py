@@ -5,6 +5,7 @@ graph.py     who hears whom, and with what weight, as arrays
 arrays.py    what all nodes hold: models, public copies, momentum
 workers.py   training and testing of many models
 rounds.py    train, publish, mix: a wave of the tape, for many rows at once
+averaging.py sums and meetings instead of public copies (meetings.py: who meets whom)
 chronicle.py the event log, as the simulator would write it
 engine.py    a run from its first wave to its last
 """

@@ -22,7 +22,7 @@ from ....crypto.errors import ConfigError
 from ....gossip.block_mixing import NOBODY
 from ...faults import SILENCE_S, Faults
 from .graph import Graph
-from .outages import Cuts, Downtimes, train_times
+from .outages import Cuts, Downtimes, ends_of_rounds, train_times
 from .tape import Nodes, Times, Wave
 
 _SHORTER = 0.999  # than what it must not exceed: a tick, so that rounding does not matter
@@ -54,7 +54,8 @@ class Asynchronous:
         chance = np.random.default_rng([seed, 0xDEAD]).random
         self._downtimes = Downtimes(graph.nodes, faults.all_crashes(graph.nodes, until, chance))
         self._cuts = Cuts(graph.nodes, faults.cuts, SILENCE_S)
-        self._published = self._times(train_s, rng)
+        ready = faults.delay_s + faults.jitter_s * rng.random(graph.nodes)
+        self._published = ends_of_rounds(train_s, self._downtimes, ready, rounds)
         tick = _SHORTER * min(faults.delay_s + self._frame_s, float(train_s.min()))
         self._ticks = (self._published / tick).astype(np.int64)
         self._versions = self._heard(rng)
@@ -89,22 +90,6 @@ class Asynchronous:
                 keep_in=np.array(keep_in, dtype=np.int64),
                 until=float(times.min()),
             )
-
-    def _times(self, train_s: Times, rng: np.random.Generator) -> Times:
-        """When each node publishes each of its rounds, (N, R)."""
-        nodes = np.arange(len(train_s))
-        ready = self._faults.delay_s + self._faults.jitter_s * rng.random(len(train_s))
-        found = np.empty((len(train_s), self._rounds))
-        for round in range(self._rounds):
-            while True:
-                begin, end = self._downtimes.next(nodes, ready)
-                dies = begin < ready + train_s
-                if not dies.any():
-                    break
-                ready = np.where(dies, end, ready)  # it begins the round anew
-            ready = ready + train_s
-            found[:, round] = ready
-        return found
 
     def _heard(self, rng: np.random.Generator) -> Versions:
         """Which round's copy of each neighbour a node mixes with in each round, (N, R, K); or 0."""

@@ -65,8 +65,11 @@ class Mixture:
 class Posted:
     """Frames that went to a neighbour each, (F,): from ``senders`` ``to`` whom, how large.
 
-    ``sequences`` and ``rounds`` are those of the entries that they bring up to.
+    ``message`` is what they bring, "news" or another; ``sequences`` and ``rounds`` are those of the
+    entries that news bring up to, or that the frames go with.
     """
+
+    message: str
 
     senders: Nodes
     to: Nodes
@@ -206,20 +209,26 @@ class LineChronicle:
             frames.times.tolist(),
             strict=True,
         )
-        for sender, to, size, sequence, time in rows:
-            author = self._ids[sender]
+        is_news = frames.message == "news"  # all else leads to no copy of an author's feed
+        for sender, to, size, number, time in rows:
+            me = self._ids[sender]
+            author, sequence = (me, number) if is_news else ("", 0)
             sent = Sent(
-                to=self._ids[to], message="news", size_bytes=size, author=author, sequence=sequence
-            )
-            self._note(time, sender, sent)
-            received = Received(
-                sender=author,
-                message="news",
+                to=self._ids[to],
+                message=frames.message,
                 size_bytes=size,
                 author=author,
                 sequence=sequence,
-                road="delta",
-                state=self._states[sender, sequence],
+            )
+            self._note(time, sender, sent)
+            received = Received(
+                sender=me,
+                message=frames.message,
+                size_bytes=size,
+                author=author,
+                sequence=sequence,
+                road="delta" if is_news else "",
+                state=self._states[sender, sequence] if is_news else "",
             )
             self._note(time, to, received)
 
@@ -298,17 +307,27 @@ class LineChronicle:
 
 
 def posted(done: Publication, graph: Graph) -> Posted:
-    """The frames of a publication, one to each that hears its author: as large as its delta."""
+    """The frames of a publication, one to each that hears its author, as large as its delta; and
+    the answers.
+    """
     if done.heard_by is None:
         counts, to = graph.hearers(done.nodes, done.rounds)
     else:
         counts = np.array([len(each) for each in done.heard_by], dtype=np.int64)
         to = np.array([node for each in done.heard_by for node in each], dtype=np.int64)
+    who = np.repeat(np.arange(len(done.nodes)), counts)
+    senders, sizes = done.nodes[who], done.sizes[who]
+    if done.answers is not None:
+        answer = done.answers[who] > 0
+        senders, to = np.append(senders, to[answer]), np.append(to, senders[answer])
+        sizes = np.append(sizes, done.answers[who][answer])
+        who = np.append(who, who[answer])
     return Posted(
-        senders=np.repeat(done.nodes, counts),
+        message=done.message,
+        senders=senders,
         to=to,
-        sizes=np.repeat(done.sizes, counts),
-        sequences=np.repeat(done.sequences, counts),
-        rounds=np.repeat(done.rounds, counts),
-        times=np.repeat(done.times, counts),
+        sizes=sizes,
+        sequences=done.sequences[who],
+        rounds=done.rounds[who],
+        times=done.times[who],
     )

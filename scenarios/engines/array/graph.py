@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....gossip.block_mixing import NOBODY, Sources
+from ....gossip.graphs.links import Links
 from ....gossip.topology import Topology
 from ....gossip.weights import link_weights
 
 Weights = NDArray[np.float64]
+Weigh = Callable[[Links], Weights]
 KEPT_ROUNDS = 32  # graphs that are kept, of those that change from round to round
 
 
 class Graph:
     """A topology and its mixing weights; ``samples`` are the nodes' counts, None: all weigh alike.
 
-    Raises ConfigError for samples in a directed graph.
+    ``weigh`` tells the weights of a round's links (E,), where they are not those of mixing. Raises
+    ConfigError for samples in a directed graph.
     """
 
-    def __init__(self, topology: Topology, samples: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, topology: Topology, samples: Sequence[int] | None = None, weigh: Weigh | None = None
+    ) -> None:
         self.topology = topology
         self.nodes = topology.nodes
-        self._samples = None if samples is None else [max(1, count) for count in samples]
+        counts = None if samples is None else [max(1, count) for count in samples]
+        self._weigh = weigh or (lambda links: link_weights(links, counts))
         self._row = lru_cache(maxsize=KEPT_ROUNDS)(self._made)
         self._heard_by = lru_cache(maxsize=KEPT_ROUNDS)(self._heard_by_made)
 
@@ -95,5 +101,5 @@ class Graph:
         sources = np.full(there.shape, NOBODY, dtype=np.int64)
         weights = np.zeros(there.shape)
         sources[there] = links.senders
-        weights[there] = link_weights(links, self._samples)
+        weights[there] = self._weigh(links)
         return sources, weights

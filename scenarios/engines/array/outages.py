@@ -73,6 +73,26 @@ class Cuts:
         return found
 
 
+def ends_of_rounds(round_s: Times, downtimes: Downtimes, ready: Times, rounds: int) -> Times:
+    """When each of N nodes ends each of its rounds, (N, R), if it waits for nobody.
+
+    A round takes ``round_s`` (N,), the first begins at ``ready`` (N,); whoever dies in the midst of
+    one begins it anew.
+    """
+    nodes = np.arange(len(round_s))
+    found = np.empty((len(round_s), rounds))
+    for round in range(rounds):
+        while True:
+            begin, end = downtimes.next(nodes, ready)
+            dies = begin < ready + round_s
+            if not dies.any():
+                break
+            ready = np.where(dies, end, ready)
+        ready = ready + round_s
+        found[:, round] = ready
+    return found
+
+
 def train_times(faults: Faults, nodes: int, seed: int) -> Times:
     """How long a round of training takes each node, (N,), as in the simulator."""
     pace = np.random.default_rng([seed, 0x9ACE]).random(nodes)

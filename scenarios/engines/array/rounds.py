@@ -35,7 +35,8 @@ class Publication:
     """What ``nodes`` (n,) have published, for whom (see ``Wave``), and how their training went.
 
     ``sequences`` (n,) are the numbers of their entries, ``sizes`` (n,) the encoded sizes of the
-    deltas in bytes, ``captured`` (n,) the shares of the deltas that these carry.
+    deltas in bytes, ``captured`` (n,) the shares of the deltas that these carry. ``message`` is
+    what their frames bring; ``answers`` (n,) are the bytes that come back from who hears it, or 0.
     """
 
     nodes: Nodes
@@ -46,6 +47,8 @@ class Publication:
     sequences: Nodes
     sizes: NDArray[np.int64]
     captured: NDArray[np.float64]
+    message: str = "news"
+    answers: NDArray[np.int64] | None = None
 
 
 def keep(arrays: Arrays, wave: Wave) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ....gossip.algorithms.chosen import algorithm_of
+from ....gossip.algorithms.push_sum import shares
 from ....gossip.events import Event
 from ....gossip.rules import Rules
 from ....gossip.topology import Topology
@@ -18,6 +19,7 @@ from ...scenario import Scenario
 from ...world import World, shares_of
 from .arrays import Arrays
 from .asynchronous import Asynchronous
+from .averaging import AveragingCrew, averaging_of
 from .central import CentralRun, scheme_of
 from .central_log import CentralLog
 from .chronicle import Chronicle, LineChronicle
@@ -26,6 +28,7 @@ from .crews import Crew
 from .engine import ArrayRun
 from .graph import Graph
 from .liars import lying, sees_all
+from .meetings import Meetings, MeetingTape
 from .recorded import tape_of_run
 from .table_chronicle import TableChronicle
 from .tape import Lockstep, Tape
@@ -63,7 +66,7 @@ def begin(
     graph = graph_of(world, workers)
     workers = lying(workers, world.scenario, graph)
     tape = tape_of_run(follow, graph) if follow else tape_of(world, graph)
-    crew = crew_of(world, workers, tape.spare)
+    crew = averaging_crew(crew_of(world, workers, tape.spare), world, workers, graph, tape)
     if chronicle is not None:  # without a log there is nothing to carry on from
         return ArrayRun(world, chronicle, crew, workers.samples, graph, tape)
     chronicle = _chronicle(world, folder, sink)
@@ -99,18 +102,40 @@ def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = N
     return Alone(Arrays.begin(world.genesis, scenario.rules, spare=spare), scenario, workers)
 
 
+def averaging_crew(crew: Crew, world: World, workers: Workers, graph: Graph, tape: Tape) -> Crew:
+    """The crew, with what takes the place of mixing where public copies are not mixed."""
+    averaging = averaging_of(world.scenario, graph, world.genesis, tape.spare)
+    if averaging is None:
+        return crew
+    assert isinstance(crew, Alone)  # that of a cluster has public copies alone
+    return AveragingCrew(crew, world.scenario, workers, averaging)
+
+
 def graph_of(world: World, workers: Workers) -> Graph:
     """Who hears whom, and how much each counts."""
-    rules = world.scenario.rules
+    scenario, rules = world.scenario, world.scenario.rules
+    topology = Topology(rules.topology)
+    if rules.averaging == "pairwise":
+        return Meetings(
+            topology,
+            scenario.faults,
+            rounds=rules.rounds,
+            seed=scenario.seed,
+            frame_bits=_frame_bits(rules, world.genesis.size),
+        )
+    if rules.averaging == "push-sum":
+        return Graph(topology, weigh=shares)
     by_samples = rules.weighting == "samples"
-    return Graph(Topology(rules.topology), workers.samples if by_samples else None)
+    return Graph(topology, workers.samples if by_samples else None)
 
 
 def tape_of(world: World, graph: Graph) -> Tape:
     """What happens in the scenario."""
     scenario = world.scenario
     rules, faults = scenario.rules, scenario.faults
-    frame_bits = 8.0 * (_bytes_a_parameter(rules) * world.genesis.size + FRAME_BYTES)
+    if isinstance(graph, Meetings):
+        return MeetingTape(graph)
+    frame_bits = _frame_bits(rules, world.genesis.size)
     if rules.pace == "asynchronous":
         return Asynchronous(
             graph, faults, rounds=rules.rounds, seed=scenario.seed, frame_bits=frame_bits
@@ -125,6 +150,11 @@ def tape_of(world: World, graph: Graph) -> Tape:
         seed=scenario.seed,
         frame_bits=frame_bits,
     )
+
+
+def _frame_bits(rules: Rules, parameters: int) -> float:
+    """About how long a frame is."""
+    return 8.0 * (_bytes_a_parameter(rules) * parameters + FRAME_BYTES)
 
 
 def _bytes_a_parameter(rules: Rules) -> float:
@@ -143,8 +173,8 @@ def workers_of(world: World) -> Workers:
 
 def workers_for(scenario: Scenario) -> Workers:
     """Who trains the nodes, in a process that knows no more than the scenario."""
-    shares = poisoned(shares_of(scenario), scenario.faults.liars)
-    workers = Together(make_cohort(scenario, shares), scenario)
+    data = poisoned(shares_of(scenario), scenario.faults.liars)
+    workers = Together(make_cohort(scenario, data), scenario)
     by_samples = scenario.rules.weighting == "samples"
     graph = Graph(Topology(scenario.rules.topology), workers.samples if by_samples else None)
     return lying(workers, scenario, graph)

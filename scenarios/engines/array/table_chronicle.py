@@ -116,15 +116,16 @@ class TableChronicle:
 
     def posted(self, frames: Posted) -> None:
         """See ``Chronicle``; that they were received is left out."""
+        is_news = frames.message == "news"
         self._tables.append(
             Sent,
             time=frames.times,
             peer=frames.senders,
             to=coded(self._ids, frames.to),
-            message="news",
+            message=frames.message,
             size_bytes=frames.sizes,
-            author=coded(self._ids, frames.senders),
-            sequence=frames.sequences,
+            author=coded(self._ids, frames.senders) if is_news else "",
+            sequence=frames.sequences if is_news else 0,
         )
 
     def mixed(self, done: Mixture, models: FloatVector | None) -> None:
