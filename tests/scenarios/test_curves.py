@@ -106,7 +106,7 @@ def test_the_strongest_compression_of_the_table_learns() -> None:
     rules = {"compression": "top-k-int8", "keep": 0.02, "rounds": 60}
     topology = {"topology": {"kind": "exponential"}}
     curve = learning_curve(resolve_scenario(PLAIN | {"rules": rules | topology}, where="plain"))
-    assert curve.accuracy[-1] > 0.8
+    assert curve.accuracy[-1] > 0.7  # seeds differ by some points; chance is 0.1
 
 
 @pytest.mark.nightly

@@ -26,7 +26,7 @@ from .workers import Trained, Workers, joined
 
 Rows: TypeAlias = Nodes | slice
 
-TRAINED_VALUES = 2**20  # parameters of the nodes that are trained together
+TRAINED_VALUES = 2**18  # parameters of the nodes that are trained together
 STEP_VALUES = 2**16  # parameters that are clipped, put on the grid and compressed together
 
 
