@@ -38,6 +38,23 @@ def describe_model(model: Model, seed: int, rules: Rules) -> dict[str, int | str
     }
 
 
+def with_shapes(rules: Rules, model: Model) -> Rules:
+    """The rules with the shapes of the model's parameters, where its deltas are to be factored.
+
+    Raises ConfigError when none of them is a matrix that factors of that rank are shorter than.
+    """
+    if rules.compression != "low-rank":
+        return rules
+    filled = rules.model_copy(update={"shapes": model.shapes})
+    if all(matrix.columns == 1 for matrix in filled.layout):
+        raise ConfigError(
+            f"the model has no matrix that factors of rank {rules.rank} make half as long",
+            where="rules.compression",
+            fix="lower rules.rank, or use compression 'int4'",
+        )
+    return filled
+
+
 def check_model(model: Model, network: NetworkFile, rules: Rules) -> GridVector:
     """The network's initial model, made by this peer's own `model`.
 
