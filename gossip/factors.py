@@ -6,7 +6,7 @@ All factors of a vector lie in one row of integers: for each matrix its exponent
 (rank, rows), then v (rank, columns).
 
 The product is taken in float64 and yet is exact, in whatever order a machine adds it up: it is a
-sum of at most 64 integers below 2^38.
+sum of at most 64 integers below 2^37.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .grid import LARGEST, SMALLEST, GridOverflow, GridVector
 LEVELS = 7
 MOST_RANK = 64
 MOST_SHIFT = 31
-_TILE = 2**15  # values of a product that are made at once
+MOST_MATRICES = 4096
+_TILE = 2**13  # values of a product that are made at once
 
 
 class Matrix(NamedTuple):
@@ -58,13 +59,15 @@ def layout_of(shapes: Sequence[tuple[int, ...]], rank: int) -> Layout:
     layout: list[Matrix] = []
     for shape in shapes:
         values = math.prod(shape)
+        if not values:
+            continue
         rows = shape[0] if len(shape) > 1 else values
-        columns = values // rows if rows else 0
+        columns = values // rows
         if 2 * rank * (rows + columns) <= values:
             layout.append(Matrix(rows, columns, rank))
         elif layout and layout[-1].columns == 1:
             layout[-1] = Matrix(layout[-1].rows + values, 1, 1)
-        elif values:
+        else:
             layout.append(Matrix(values, 1, 1))
     return tuple(layout)
 

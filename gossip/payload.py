@@ -18,6 +18,7 @@ from ..crypto.errors import Malformed, WrongShape
 from . import encoded_size, integers
 from .factors import (
     LEVELS,
+    MOST_MATRICES,
     MOST_RANK,
     MOST_SHIFT,
     Layout,
@@ -64,11 +65,15 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
     coded_size, _, matrices = reader.unpack(_HEADER)
     if coded_size != size:
         raise WrongShape(f"a vector of {coded_size} values where {size} are expected")
-    if matrices > size:
-        raise Malformed(f"{matrices} matrices of {size} values")
+    if matrices > MOST_MATRICES:
+        raise Malformed(f"{matrices} matrices")
     places = reader.take(_MATRIX.size * matrices)
     layout = tuple(Matrix(*fields) for fields in _MATRIX.iter_unpack(places))
-    _check(layout, size)
+    for matrix in layout:  # so there are at most three factors a value
+        if not 1 <= matrix.rank <= min(MOST_RANK, matrix.rows, matrix.columns):
+            raise Malformed(f"rank {matrix.rank} of a {matrix.rows} x {matrix.columns} matrix")
+    if values_of(layout) != size:
+        raise Malformed(f"matrices of {values_of(layout)} values in a vector of {size}")
     numbers = integers.decode(reader.rest, numbers_of(layout))
     for factors in factors_of(numbers, layout):
         if int(factors.exponents.min()) < 0 or int(factors.exponents.max()) > MOST_SHIFT:
@@ -80,13 +85,3 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
         return product(numbers, layout)
     except GridOverflow:
         raise Malformed("a product of factors outside the int32 range") from None
-
-
-def _check(layout: Layout, size: int) -> None:
-    for matrix in layout:
-        if not 1 <= matrix.rank <= min(MOST_RANK, matrix.rows, matrix.columns):
-            raise Malformed(f"rank {matrix.rank} of a {matrix.rows} x {matrix.columns} matrix")
-    if values_of(layout) != size:
-        raise Malformed(f"matrices of {values_of(layout)} values in a vector of {size}")
-    if numbers_of(layout) > 3 * size:
-        raise Malformed(f"{numbers_of(layout)} factors of {size} values")
