@@ -114,9 +114,7 @@ def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:
     return np.where(restarts, own_copy, z) if restarts.any() else z
 
 
-def gamma_of(
-    form: Form, captured: ArrayLike, compression: Compression = "none"
-) -> NDArray[np.float64]:
+def gamma_of(form: Form, captured: ArrayLike, compression: Compression) -> NDArray[np.float64]:
     """The step sizes (..., V) that are stable with the forms, from the captured shares (..., V).
 
     What low-rank factors leave is ever harder to say: there the share itself is too long a step.
