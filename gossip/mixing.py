@@ -117,11 +117,12 @@ def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:
 def gamma_of(form: Form, captured: ArrayLike, compression: Compression) -> NDArray[np.float64]:
     """The step sizes (..., V) that are stable with the forms, from the captured shares (..., V).
 
-    What low-rank factors leave is ever harder to say: there the share itself is too long a step.
+    What factors of low rank leave is ever harder to say, so there the share itself is too long a
+    step: it is squared for the model, and halved for what is tracked, which must not lag behind.
     """
     share = np.asarray(captured, dtype=np.float64)
     if compression == "low-rank":
-        share = np.square(share)
+        share = np.where(np.arange(share.shape[-1]) == 0, np.square(share), share / 2)
     forms = (form_of(form, vector) for vector in range(share.shape[-1]))
     restarts = np.array([each == "restart" for each in forms])
     return np.where(restarts, 1.0, share)
