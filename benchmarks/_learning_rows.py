@@ -167,7 +167,7 @@ def rows_of_stability() -> list[Row]:
         "sign": {"rules.compression": "sign"},
         "top 2 %": {"rules.compression": "top-k-int8", "rules.keep": 0.02},
         "random 2 %": {"rules.compression": "random-k-int8", "rules.keep": 0.02},
-        "rank 2": {"rules.compression": "low-rank", "rules.rank": 2},
+        "rank 4": {"rules.compression": "low-rank"},
     }
     return [
         Row(
