@@ -138,6 +138,10 @@ def rows_of_compression() -> list[Row]:
         ("top 5 % int8, restart", _top(0.05, False), ((0.822, 0.940, 40), (0.927, 0.961, 15))),
         ("top 2 % int8, feedback", _top(0.02, True), ((0.572, 0.880, NEVER), (0.853, 0.946, 30))),
         ("top 2 % int8, restart", _top(0.02, False), ((0.605, 0.914, 85), (0.890, 0.952, 25))),
+        ("rank 4, feedback", _rank(4, True), ()),
+        ("rank 4, restart", _rank(4, False), ()),
+        ("rank 2, feedback", _rank(2, True), ()),
+        ("rank 2, restart", _rank(2, False), ()),
     ]
     graph: Sets = {"rules.topology.kind": "exponential"}
     return [
@@ -151,6 +155,11 @@ def _top(share: float, feedback: bool) -> Sets:
     return {"rules.compression": "top-k-int8", "rules.keep": share, "rules.mixing": form}
 
 
+def _rank(rank: int, feedback: bool) -> Sets:
+    form = "feedback" if feedback else "restart"
+    return {"rules.compression": "low-rank", "rules.rank": rank, "rules.mixing": form}
+
+
 def rows_of_stability() -> list[Row]:
     """Every rule with the strong compressions and both forms of mixing: none may diverge."""
     compressions: dict[str, Sets] = {
@@ -158,6 +167,7 @@ def rows_of_stability() -> list[Row]:
         "sign": {"rules.compression": "sign"},
         "top 2 %": {"rules.compression": "top-k-int8", "rules.keep": 0.02},
         "random 2 %": {"rules.compression": "random-k-int8", "rules.keep": 0.02},
+        "rank 4": {"rules.compression": "low-rank"},
     }
     return [
         Row(

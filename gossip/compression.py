@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from .grid import LARGEST, GridVector
 
 Rule = Literal["none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k", "random-k-int8"]
+Compression = Literal[Rule, "low-rank"]  # the latter makes factors: low_rank.py
 
 _LEVELS = {"int8": 127, "int4": 7, "top-k-int8": 127, "random-k-int8": 127}
 _MIXER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio, as in SplitMix64 (Steele et al. 2014)
@@ -45,7 +46,7 @@ def compress(delta: GridVector, rule: Rule, keep: float = 1.0, rounds: ArrayLike
     elif rule.startswith("random-k"):
         delta = _in_a_row(delta, math.ceil(keep * delta.shape[-1]), rounds)
     levels = _LEVELS.get(rule)
-    return delta if levels is None else _quantized(delta, levels)
+    return delta if levels is None else quantized(delta, levels)
 
 
 def captured(delta: GridVector, q: GridVector) -> NDArray[np.float64]:
@@ -100,8 +101,11 @@ def _signs(delta: GridVector) -> GridVector:
     return np.where((delta == 0) & (step >= 2 * mean), np.int32(0), signs)
 
 
-def _quantized(delta: GridVector, levels: int) -> GridVector:
-    """Each row on the power-of-two step that loses the least, in at most ``levels`` either way."""
+def quantized(delta: NDArray[np.integer | np.floating], levels: int) -> GridVector:
+    """Each row on the power-of-two step that loses the least, in at most ``levels`` either way.
+
+    ``delta`` (..., P) lies in the int32 range.
+    """
     exact = delta.astype(np.float64)  # products and quotients by powers of two are exact in it
     peak = np.abs(exact).max(axis=-1, keepdims=True)
     # frexp: peak / levels = fraction * 2^exponent with fraction < 1, so 2^exponent reaches it
@@ -118,8 +122,8 @@ def _quantized(delta: GridVector, levels: int) -> GridVector:
             break
         best = np.where(better, candidate, best)
         least = np.where(better, lost, least)
-    quantized: GridVector = best.astype(np.int32)
-    return quantized
+    found: GridVector = best.astype(np.int32)
+    return found
 
 
 def _rounded(

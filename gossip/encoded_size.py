@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import GridVector
+from .grid import ALL_ZERO, GridVector, lowest_bits
 from .integers import BLOCK, HEADER_BYTES, NUMBERS_BYTES, SPARSE_BYTES, Naturals
 
 Sizes = NDArray[np.int64]
@@ -14,13 +14,11 @@ Sizes = NDArray[np.int64]
 def encoded_sizes(v: GridVector) -> Sizes:
     """``len(integers.encode(row))`` for each row of ``v`` (n, P): int64 (n,)."""
     sizes = np.full(len(v), HEADER_BYTES, dtype=np.int64)
-    present = np.bitwise_or.reduce(v, axis=1) if v.shape[1] else np.zeros(len(v), dtype=np.int32)
-    filled = np.flatnonzero(present)
-    # the lowest bit that is set, as a power of two, says by how much all values can be shifted
-    lowest = (present[filled] & -present[filled]).astype(np.int64) & 0xFFFFFFFF
-    shifts = (np.frexp(lowest.astype(np.float64))[1] - 1).astype(np.int32)
+    shifts = lowest_bits(v)
+    filled = np.flatnonzero(shifts < ALL_ZERO)
     for start in range(0, v.shape[1], BLOCK):
-        sizes[filled] += _block_sizes(v[filled, start : start + BLOCK] >> shifts[:, None])
+        block = v[filled, start : start + BLOCK]
+        sizes[filled] += _block_sizes(block >> shifts[filled, None])
     return sizes
 
 

@@ -31,6 +31,7 @@ from ..crypto.errors import (
 from . import integers
 from .grid import GridVector, add, difference, state_hash
 from .messages import HASH_BYTES, News, SignedEntry
+from .payload import decode
 from .proof import contradict, make_proof
 
 NO_HASH = bytes(HASH_BYTES)
@@ -118,7 +119,7 @@ class Feed:
 
     @property
     def max_payload_bytes(self) -> int:
-        """How long a payload may be: no vector's code is longer (integers.encode)."""
+        """How long a payload may be: none that `encode` makes is longer."""
         blocks = -(-self.genesis.size // integers.BLOCK)
         return 5 + 4 * self.genesis.size + 4 * blocks
 
@@ -172,7 +173,7 @@ class Feed:
         as_signed = is_delta and payload_digest(news.payload) == header.payload_digest
         if is_delta and not as_signed and news.base:
             raise Tampered("the payload has not the digest that its author signed")
-        step = integers.decode(news.payload, self.copy.size)
+        step = decode(news.payload, self.copy.size)
         start = self.copy if news.base == self.sequence else self.genesis
         try:
             copy = add(start, step)
@@ -263,7 +264,7 @@ class Feed:
         total = np.zeros_like(self.copy)
         try:
             for delta in missed:
-                total = add(total, integers.decode(delta.payload, total.size))
+                total = add(total, decode(delta.payload, total.size))
         except OverflowError:  # from one end of the grid to the other: no honest model does
             return 0, self._whole()
         step = integers.encode(total)

@@ -17,6 +17,7 @@ FloatVector = NDArray[np.float32]
 
 LARGEST = 2**31 - 1
 SMALLEST = -(2**31)
+ALL_ZERO = 32  # how many low bits are 0 where all are
 _ADDED = 2**14  # coordinates that are tested at once
 
 
@@ -63,6 +64,14 @@ def difference(to: GridVector, start: GridVector) -> GridVector:
     exact = to.astype(np.int64) - start
     saturated: GridVector = np.clip(exact, SMALLEST, LARGEST).astype(np.int32)
     return saturated
+
+
+def lowest_bits(v: GridVector) -> NDArray[np.int32]:
+    """How many low bits are 0 in all values of each row of ``v`` (..., P): int32 (...)."""
+    present = np.bitwise_or.reduce(v, axis=-1)
+    lowest = (present & -present).astype(np.int64) & 0xFFFFFFFF  # a power of two, or 0
+    places = np.frexp(lowest.astype(np.float64))[1] - 1
+    return np.where(present == 0, ALL_ZERO, places).astype(np.int32)
 
 
 def state_hash(p: GridVector) -> bytes:

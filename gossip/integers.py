@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..crypto.errors import Malformed, WrongShape
-from .grid import GridVector
+from .grid import ALL_ZERO, GridVector
 
 BLOCK = 16384
 
@@ -35,7 +35,6 @@ _NUMBERS = struct.Struct("<BH")
 _COUNT = struct.Struct("<H")
 HEADER_BYTES, NUMBERS_BYTES, SPARSE_BYTES = _HEADER.size, _NUMBERS.size, _COUNT.size
 _ZERO, _DENSE, _SPARSE = 0, 1, 2
-_ALL_ZERO = 32
 
 Naturals = NDArray[np.uint32]
 
@@ -46,7 +45,7 @@ def encode(v: GridVector) -> bytes:
         raise ValueError(f"only a flat int32 vector has a code, not {v.dtype} {v.shape}")
     present = int(np.bitwise_or.reduce(v)) if v.size else 0
     if present == 0:
-        return _HEADER.pack(v.size, _ALL_ZERO)
+        return _HEADER.pack(v.size, ALL_ZERO)
     shift = (present & -present).bit_length() - 1
     starts = range(0, v.size, BLOCK)
     blocks = (_encode_block(v[start : start + BLOCK] >> shift) for start in starts)
@@ -59,14 +58,14 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
     Takes 4 * size bytes and a fixed amount of scratch memory, whatever ``data`` says. Raises
     WrongShape when it is the code of a vector of another size, and Malformed when it is no code.
     """
-    reader = _Reader(data)
+    reader = Reader(data)
     coded_size, shift = reader.unpack(_HEADER)
     if coded_size != size:
         raise WrongShape(f"a vector of {coded_size} values where {size} are expected")
-    if shift > _ALL_ZERO:
+    if shift > ALL_ZERO:
         raise Malformed(f"a shift by {shift} bits")
     v: GridVector = np.zeros(size, dtype=np.int32)
-    if shift < _ALL_ZERO:
+    if shift < ALL_ZERO:
         for start in range(0, size, BLOCK):
             block = v[start : start + BLOCK]  # zigzagged values take the room of the values
             if _decode_block(reader, block.view(np.uint32), (1 << (32 - shift)) - 1):
@@ -94,7 +93,7 @@ def _encode_block(values: GridVector) -> bytes:
     return best
 
 
-def _decode_block(reader: _Reader, out: Naturals, largest: int) -> bool:
+def _decode_block(reader: Reader, out: Naturals, largest: int) -> bool:
     """Fill the zeros ``out`` with the zigzagged values of a block, each at most ``largest``.
 
     Whether there is anything but zeros.
@@ -146,7 +145,7 @@ def _best_split(numbers: Naturals) -> tuple[int, bool]:
     return best, is_flat
 
 
-def _decode_numbers(reader: _Reader, out: Naturals, largest: int) -> None:
+def _decode_numbers(reader: Reader, out: Naturals, largest: int) -> None:
     """Fill ``out`` with numbers, each from 0 to ``largest``, and below 2^32."""
     k, length = reader.unpack(_NUMBERS)
     if k > 32:
@@ -213,21 +212,24 @@ def _unzigzag(v: GridVector, shift: int) -> None:
     v <<= np.int32(shift)
 
 
-class _Reader:
-    """Takes bytes off the front; raises Malformed at the end of them."""
+class Reader:
+    """Takes bytes off the front; raises Malformed at the end of them. ``rest`` are those left."""
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self._rest = memoryview(data).cast("B")
+        self.rest = memoryview(data).cast("B")
 
     def take(self, count: int) -> memoryview:
-        if count > len(self._rest):
-            raise Malformed(f"the code of a vector ends {count - len(self._rest)} bytes early")
-        taken, self._rest = self._rest[:count], self._rest[count:]
+        """The next ``count`` bytes."""
+        if count > len(self.rest):
+            raise Malformed(f"the code of a vector ends {count - len(self.rest)} bytes early")
+        taken, self.rest = self.rest[:count], self.rest[count:]
         return taken
 
     def unpack(self, form: struct.Struct) -> tuple[int, ...]:
+        """The next values, of that form."""
         return form.unpack(self.take(form.size))
 
     def finish(self) -> None:
-        if len(self._rest):
-            raise Malformed(f"{len(self._rest)} bytes follow the code of a vector")
+        """Raises Malformed when bytes are left."""
+        if len(self.rest):
+            raise Malformed(f"{len(self.rest)} bytes follow the code of a vector")

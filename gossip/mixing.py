@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .compression import Compression
 from .grid import FloatVector
 
 Form = Literal["restart", "feedback"]
@@ -113,9 +114,15 @@ def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:
     return np.where(restarts, own_copy, z) if restarts.any() else z
 
 
-def gamma_of(form: Form, captured: ArrayLike) -> NDArray[np.float64]:
-    """The step sizes (..., V) that are stable with the forms, from the captured shares (..., V)."""
+def gamma_of(form: Form, captured: ArrayLike, compression: Compression) -> NDArray[np.float64]:
+    """The step sizes (..., V) that are stable with the forms, from the captured shares (..., V).
+
+    What factors of low rank leave is ever harder to say, so there the share itself is too long a
+    step: it is squared for the model, and halved for what is tracked, which must not lag behind.
+    """
     share = np.asarray(captured, dtype=np.float64)
+    if compression == "low-rank":
+        share = np.where(np.arange(share.shape[-1]) == 0, np.square(share), share / 2)
     forms = (form_of(form, vector) for vector in range(share.shape[-1]))
     restarts = np.array([each == "restart" for each in forms])
     return np.where(restarts, 1.0, share)

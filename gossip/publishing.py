@@ -11,18 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .compression import captured, compress
+from .factors import Layout, product
 from .grid import FloatVector, GridVector, add, difference, to_grid
+from .low_rank import factored
+from .payload import encode, encoded_sizes
 from .rules import Rules
 
 
 class Step(NamedTuple):
-    """One step of a feed. ``z`` (..., P) is the release as it is mixed from, float32; ``change``
-    and ``copy`` (..., P), int32, are the compressed delta and the public copy that it leads to;
-    ``captured`` (...) is the share of the delta's squared norm that ``change`` carries.
+    """One step of a feed. ``z`` (..., P) is the release as it is mixed from, float32; ``sent``,
+    int32, the compressed delta (..., P) or its factors (..., F); ``copy`` (..., P), int32, the
+    public copy that it leads to; ``captured`` (...) the share of the delta's squared norm that it
+    carries.
     """
 
     z: FloatVector
-    change: GridVector
+    sent: GridVector
     copy: GridVector
     captured: NDArray[np.float64]
 
@@ -43,5 +47,24 @@ def next_step(release: FloatVector, copy: GridVector, rules: Rules, rounds: Arra
     largest = largest_parameter(rules.grid_bits)
     z = np.clip(release, -largest, largest)
     delta = difference(to_grid(z, rules.grid_bits), copy)
-    change = compress(delta, rules.compression, rules.keep, rounds)
-    return Step(z, change, add(copy, change), captured(delta, change))
+    if rules.compression == "low-rank":
+        sent = factored(delta, rules.layout)
+        change = product(sent, rules.layout)
+    else:
+        sent = change = compress(delta, rules.compression, rules.keep, rounds)
+    return Step(z, sent, add(copy, change), captured(delta, change))
+
+
+def payload_of(sent: GridVector, rules: Rules) -> bytes:
+    """The payload for the ``sent`` (V, P or F) of one step."""
+    return encode(sent.reshape(-1), _layout(sent, rules))
+
+
+def payload_sizes(sent: GridVector, rules: Rules) -> NDArray[np.int64]:
+    """The lengths (n,) of the payloads for the ``sent`` (n, V, P or F) of several steps."""
+    return encoded_sizes(sent.reshape(len(sent), -1), _layout(sent, rules))
+
+
+def _layout(sent: GridVector, rules: Rules) -> Layout | None:
+    """That of all the vectors of a step, one after the other."""
+    return rules.layout * sent.shape[-2] if rules.compression == "low-rank" else None

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
-from . import integers, links, noticing
+from . import links, noticing
 from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
@@ -28,7 +28,7 @@ from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
 from .mixing import base_of, gamma_of
 from .posting import pull, send_news
-from .publishing import next_step
+from .publishing import next_step, payload_of
 from .robust import robust_mix
 from .sketch import sketch
 from .state import FloatVector, Phase, State
@@ -164,7 +164,7 @@ def _publish(state: State, release: FloatVector) -> Published:
     )
     step = next_step(vectors, own.copy.reshape(vectors.shape), rules, state.round)
     copy = step.copy.reshape(-1)
-    payload = integers.encode(step.change.reshape(-1))
+    payload = payload_of(step.sent, rules)
     entry = sign_entry(
         state.me.identity,
         EntryHeader(
@@ -180,7 +180,7 @@ def _publish(state: State, release: FloatVector) -> Published:
     )
     own.append(entry, copy, payload)
     state.base = base_of(rules.mixing, from_grid(step.copy, rules.grid_bits), step.z)
-    state.gamma = gamma_of(rules.mixing, step.captured)
+    state.gamma = gamma_of(rules.mixing, step.captured, rules.compression)
     return Published(
         round=state.round,
         sequence=own.sequence,

@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .compression import Rule as Compression
+from .compression import Compression
 from .demands import Averaging, RobustRule, check_averaging, check_neighbours
+from .factors import MOST_RANK, Layout, layout_of
 from .topology_rule import DIRECTED, TopologyRule
 
 __all__ = ["RobustRule", "Rules", "TopologyRule"]
@@ -39,10 +40,19 @@ class Rules(BaseModel):
     robust: RobustRule = "none"
     byzantine: int = Field(default=1, ge=0, description="how many neighbours of a peer may lie")
     keep: float = Field(default=0.25, gt=0, le=1, description="share of top-k and random-k")
+    rank: int = Field(default=4, ge=1, le=MOST_RANK, description="of the factors of low-rank")
+    shapes: tuple[tuple[int, ...], ...] = Field(
+        default=(), description="of the model's parameters, for low-rank; filled in"
+    )
     grid_bits: int = Field(default=20, ge=8, le=28)
     optimiser: Literal["qg-dsgdm", "sgd", "k-gt", "beer", "outer-momentum"] = "qg-dsgdm"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     max_frame_bytes: int = Field(default=64 * 2**20, ge=4096, le=2**31 - 1)
+
+    @property
+    def layout(self) -> Layout:
+        """How ``low-rank`` cuts a vector of the model into matrices."""
+        return layout_of(self.shapes, self.rank)
 
     @model_validator(mode="after")
     def _weights_exist(self) -> Rules:

@@ -13,6 +13,7 @@ from ..crypto.network import NetworkFile
 from ..crypto.privacy import PrivacyGate
 from ..crypto.privacy_settings import PrivacySettings
 from ..gossip.algorithms.chosen import algorithm_of
+from ..gossip.factors import MOST_MATRICES
 from ..gossip.grid import GridVector, from_grid, state_hash, to_grid
 from ..gossip.publishing import largest_parameter
 from ..gossip.rules import Rules
@@ -36,6 +37,31 @@ def describe_model(model: Model, seed: int, rules: Rules) -> dict[str, int | str
         "seed": seed,
         "genesis": state_hash(genesis_of(model, seed, rules)).hex(),
     }
+
+
+def with_shapes(rules: Rules, model: Model) -> Rules:
+    """The rules with the shapes of the model's parameters, where its deltas are to be factored.
+
+    Raises ConfigError when none of them is a matrix that factors of that rank are shorter than,
+    or too many are for one message.
+    """
+    if rules.compression != "low-rank":
+        return rules
+    filled = rules.model_copy(update={"shapes": model.shapes})
+    if all(matrix.columns == 1 for matrix in filled.layout):
+        raise ConfigError(
+            f"the model has no matrix that factors of rank {rules.rank} make half as long",
+            where="rules.compression",
+            fix="lower rules.rank, or use compression 'int4'",
+        )
+    matrices = len(filled.layout) * algorithm_of(rules).vectors
+    if matrices > MOST_MATRICES:
+        raise ConfigError(
+            f"the model makes {matrices} matrices a message; the most are {MOST_MATRICES}",
+            where="rules.compression",
+            fix="use compression 'int4'",
+        )
+    return filled
 
 
 def check_model(model: Model, network: NetworkFile, rules: Rules) -> GridVector:

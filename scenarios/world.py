@@ -21,7 +21,7 @@ from ..crypto.membership import Bulletin, Certificate, GroupKey, JoinRequest
 from ..crypto.network import NetworkFile
 from ..gossip.grid import GridVector
 from ..gossip.state import State
-from ..peer.assembly import describe_model, genesis_of, make_state, make_trainer
+from ..peer.assembly import describe_model, genesis_of, make_state, make_trainer, with_shapes
 from ..peer.learners.data import Dataset
 from ..peer.learners.spec import build_learner, build_model, load_named_dataset
 from ..peer.training import Trainer
@@ -90,9 +90,10 @@ class World:
     """A network in memory with all its members, made from a scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self.seed = scenario.seed
         model = build_model(scenario.learner)
+        rules = with_shapes(scenario.rules, model)
+        self.scenario = scenario = scenario.model_copy(update={"rules": rules})
+        self.seed = scenario.seed
         self.genesis: GridVector = genesis_of(model, scenario.seed, scenario.rules)
         root = Identity.generate(seeded_entropy(self.seed, "root"))
         self.network = NetworkFile(

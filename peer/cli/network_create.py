@@ -19,15 +19,16 @@ def create(
 ) -> None:
     """Make a network: the file that describes it, and the key that admits its members."""
     from ...crypto.network import NetworkAdmin
-    from ..assembly import describe_model
+    from ..assembly import describe_model, with_shapes
     from ..config import NetworkConfig
     from ..graphs import with_edges
     from ..learners.spec import build_model
     from ..settings_files import read_settings
 
     settings = read_settings(NetworkConfig, config, sets or [])
-    rules = with_edges(settings.rules, config.parent)
-    model = describe_model(build_model(settings.learner), settings.seed, rules)
+    trained = build_model(settings.learner)
+    rules = with_shapes(with_edges(settings.rules, config.parent), trained)
+    model = describe_model(trained, settings.seed, rules)
     admin = NetworkAdmin.create(folder, settings.name, rules.model_dump(mode="json"), model)
     network = admin.network
     typer.echo(

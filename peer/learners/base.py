@@ -70,6 +70,11 @@ class Model(Protocol):
         """The number of parameters, P."""
         ...
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the parameters, in their order."""
+        ...
+
     def fingerprint(self) -> str:
         """Hex digest over the names and shapes of the parameters, in their order."""
         ...

@@ -36,9 +36,14 @@ class SoftmaxModel:
         """The number of parameters, P = classes x (features + 1)."""
         return self.classes * (self.features + 1)
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of the weights and of the biases."""
+        return (self.classes, self.features), (self.classes,)
+
     def fingerprint(self) -> str:
         """Hex digest over the names and shapes of the parameters."""
-        weight, bias = (self.classes, self.features), (self.classes,)
+        weight, bias = self.shapes
         return shape_fingerprint([("softmax.weight", weight), ("softmax.bias", bias)])
 
     def initial(self, seed: int) -> FloatVector:

@@ -64,9 +64,15 @@ class TorchModel:
         """The number of trainable parameters, P."""
         return sum(p.numel() for _, p in self._trained)
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the trainable parameters."""
+        return tuple(tuple(p.shape) for _, p in self._trained)
+
     def fingerprint(self) -> str:
         """Hex digest over the names and shapes of the trainable parameters."""
-        return shape_fingerprint([(n, tuple(p.shape)) for n, p in self._trained])
+        names = [name for name, _ in self._trained]
+        return shape_fingerprint(list(zip(names, self.shapes, strict=True)))
 
     def initial(self, seed: int) -> FloatVector:
         """The parameters of a module made under this seed, float32 (P,).

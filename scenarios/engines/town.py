@@ -21,7 +21,7 @@ from ...crypto.membership import JoinRequest
 from ...crypto.network import NetworkAdmin
 from ...gossip.topology import Topology
 from ...peer.admission import Admission
-from ...peer.assembly import describe_model
+from ...peer.assembly import describe_model, with_shapes
 from ...peer.config import PeerConfig
 from ...peer.folder import PeerFolder
 from ...peer.foresight import foresee_costs
@@ -52,11 +52,12 @@ def prepare(scenario: Scenario, folder: Path, network: HostNetwork | None = None
     Peers listen on loopback, or on their hosts in ``network``.
     """
     model = build_model(scenario.learner)
+    rules = with_shapes(scenario.rules, model)
     admin = NetworkAdmin.create(
         folder / "network",
         scenario.name,
-        scenario.rules.model_dump(mode="json"),
-        describe_model(model, scenario.seed, scenario.rules),
+        rules.model_dump(mode="json"),
+        describe_model(model, scenario.seed, rules),
     )
     identities = [Identity.generate() for _ in range(scenario.peers)]
     names = scenario.names()

@@ -15,6 +15,7 @@ import msgpack
 import numpy as np
 
 from tests.gossip.author import Author
+from tests.gossip.factor_kit import random_factors
 from tests.helpers import Village, entropy_of
 from tidings.crypto import canonical
 from tidings.crypto.digest import digest
@@ -22,9 +23,10 @@ from tidings.crypto.envelope import seal_frame
 from tidings.crypto.errors import RemoteError
 from tidings.crypto.identity import Identity
 from tidings.crypto.membership import Bulletin, Certificate, GroupKey
-from tidings.gossip import integers, wire
+from tidings.gossip import integers, payload, wire
 from tidings.gossip.beacons import Beacon
 from tidings.gossip.door import Door
+from tidings.gossip.factors import Matrix
 from tidings.gossip.feed import Feed
 from tidings.gossip.messages import (
     KIND_OF,
@@ -89,10 +91,13 @@ class Mutations:
         first = self.author.publish(step)
         second = self.author.publish(step)
         whole = integers.encode(feed.copy - feed.genesis)
+        layout = (Matrix(4, 5, 2), Matrix(4, 1, 1))
+        factors = random_factors(layout, seed=1, shift=3)
         made = [
             (first, 3, bytes(first.payload)),
             (first, 0, integers.encode(self.held + step - feed.genesis)),
             (first, 3, integers.encode(step * 99)),
+            (first, 3, payload.encode(factors, layout)),
             (second, 3, integers.encode(step + step)),
             (second, 0, whole),
             (second, 4, bytes(second.payload)),

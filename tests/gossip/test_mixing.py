@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidings.gossip.compression import Rule, captured, compress
-from tidings.gossip.grid import add, difference, from_grid, to_grid
+from tidings.gossip.compression import Compression
+from tidings.gossip.grid import from_grid
 from tidings.gossip.mixing import Form, base_of, consensus_distance, gamma_of, mix
-from tidings.gossip.rules import TopologyRule
+from tidings.gossip.publishing import next_step
+from tidings.gossip.rules import Rules, TopologyRule
 from tidings.gossip.topology import Topology
 from tidings.gossip.weights import metropolis_hastings, row_weights
 
@@ -79,8 +80,8 @@ def test_forms() -> None:
     p, z = models(1, 1, 5), models(2, 1, 5)
     assert base_of("restart", p, z) is p
     assert base_of("feedback", p, z) is z
-    assert gamma_of("restart", [0.3]).tolist() == [1]
-    assert gamma_of("feedback", [[0.3], [0.5]]).tolist() == [[0.3], [0.5]]
+    assert gamma_of("restart", [0.3], "int8").tolist() == [1]
+    assert gamma_of("feedback", [[0.3], [0.5]], "int8").tolist() == [[0.3], [0.5]]
 
 
 def test_what_is_tracked_beside_the_model_is_mixed_with_feedback() -> None:
@@ -88,7 +89,11 @@ def test_what_is_tracked_beside_the_model_is_mixed_with_feedback() -> None:
     base = base_of("restart", p, z)
     assert np.array_equal(base[:, 0], p[:, 0])
     assert np.array_equal(base[:, 1], z[:, 1])
-    assert gamma_of("restart", [0.3, 0.5]).tolist() == [1, 0.5]
+    assert gamma_of("restart", [0.3, 0.5], "int8").tolist() == [1, 0.5]
+    assert gamma_of("restart", [0.3, 0.5], "low-rank").tolist() == [1, 0.25]
+    assert gamma_of("feedback", [0.5, 0.5], "low-rank").tolist() == [0.25, 0.25]
+    alone = gamma_of("feedback", [[0.1], [0.2]], "low-rank")
+    assert alone[:, 0].tolist() == pytest.approx([0.01, 0.04])
 
 
 def test_consensus_distance() -> None:
@@ -100,20 +105,20 @@ def test_consensus_distance() -> None:
 
 @pytest.mark.parametrize("form", ["restart", "feedback"])
 @pytest.mark.parametrize(
-    "rule", ["none", "int8", "int4", "sign", "top-k-int8", "top-k", "random-k"]
+    "rule", ["none", "int8", "int4", "sign", "top-k-int8", "top-k", "random-k", "low-rank"]
 )
-def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Rule) -> None:
+def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Compression) -> None:
     # no training: private models must meet; feedback loses nothing, restart what was not sent
     n, bits, topology = 8, 20, made("exponential", 8)
     x = models(7, n, 200)
     start, p = x.copy(), np.zeros((n, 200), dtype=np.int32)
+    rules = Rules(mixing=form, compression=rule, rank=2, shapes=((10, 20),), grid_bits=bits)
     for round in range(150):
-        delta = difference(to_grid(x, bits), p)
-        q = compress(delta, rule, 0.25, round)
-        p = add(p, q)
+        step = next_step(x, p, rules, round)
+        p = step.copy
         own = from_grid(p, bits)
-        gamma = gamma_of(form, captured(delta, q)[:, None])[:, 0]
-        base = base_of(form, own[:, None], x[:, None])[:, 0]
+        gamma = gamma_of(form, step.captured[:, None], rule)[:, 0]
+        base = base_of(form, own[:, None], step.z[:, None])[:, 0]
         pulls = []
         for i in range(n):
             w = row_weights(topology, i, round)

@@ -46,6 +46,25 @@ def test_create_takes_overrides(owner: Owner) -> None:
     assert NetworkAdmin.open(owner.folder / "n").network.rules["rounds"] == 9
 
 
+LOW_RANK = NETWORK.replace("[rules]", '[rules]\ncompression = "low-rank"')
+
+
+def test_create_tells_the_shapes_where_deltas_are_factored(owner: Owner) -> None:
+    larger = LOW_RANK.replace("= 4", "= 64").replace("classes = 2", "classes = 10")
+    rules = NetworkAdmin.open(owner.create("large", larger)).network.rules
+    assert rules["shapes"] == [[10, 64], [10]]
+    assert NetworkAdmin.open(owner.create()).network.rules["shapes"] == []
+
+
+def test_create_refuses_to_factor_what_has_no_matrix(owner: Owner) -> None:
+    file = owner.folder / "n.toml"
+    file.write_text(LOW_RANK)
+    done = owner.run("network", "create", owner.folder / "n", "--config", file)
+    assert done.code == 2
+    assert "no matrix that factors of rank 4" in done.err
+    assert "lower rules.rank" in done.err
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

@@ -42,13 +42,16 @@ def scenario_of(name: str, peers: int = 8) -> Scenario:
     return small("engine=array", *sets)
 
 
-def test_two_processes_come_to_the_bits_of_one() -> None:
-    scenario = scenario_of("tracking with crashes", peers=40)
+@pytest.mark.parametrize(
+    "name", ["tracking with crashes", pytest.param("low rank", marks=pytest.mark.nightly)]
+)
+def test_two_processes_come_to_the_bits_of_one(name: str) -> None:
+    scenario = scenario_of(name, peers=40)
     assert tiles.width_for(scenario.peers, 650) < 650  # so that there is a tile for each
     assert outcome(scenario, cores=2) == outcome(scenario, cores=1)
 
 
-@pytest.mark.parametrize("name", ["plain", "lossy feedback"])
+@pytest.mark.parametrize("name", ["plain", "lossy feedback", "low rank tracking"])
 def test_the_size_of_chunks_does_not_show(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scenario = scenario_of(name)
     expected = outcome(scenario, cores=1)

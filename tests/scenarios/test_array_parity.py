@@ -83,7 +83,7 @@ CRASHES = (
     "crashes=[{node=0, at_s=0.25, for_s=1.0}, {node=1, at_s=0.5, for_s=0.3}]}"
 )
 CUT = "faults={delay_s=0.02, cuts=[{from_s=0.3, to_s=1.5, groups=[[0, 1, 2], [3, 4, 5, 6, 7]]}]}"
-COMPRESSIONS = ("none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k-int8")
+COMPRESSIONS = ("none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k-int8", "low-rank")
 SCENARIOS = {
     "plain": ["rules.topology.kind=ring", "rules.compression=none"],
     "sgd": ["rules.topology.kind=exponential", "rules.optimiser=sgd"],
@@ -91,6 +91,14 @@ SCENARIOS = {
     "feedback": [
         "rules.topology.kind=complete",
         "rules.compression=top-k-int8",
+        "rules.mixing=feedback",
+    ],
+    "low rank": ["rules.topology.kind=exponential", "rules.compression=low-rank", CRASHES],
+    "low rank tracking": [
+        "rules.topology.kind=one-peer-exponential",
+        "rules.compression=low-rank",
+        "rules.rank=2",
+        "rules.optimiser=k-gt",
         "rules.mixing=feedback",
     ],
     "samples": ['rules.topology={kind="random-regular", degree=3}', "rules.weighting=samples"],

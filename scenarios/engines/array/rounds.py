@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from ....gossip.algorithms.base import Algorithm
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.block_mixing import NOBODY, Hearing, RowSums, block_pull, empty_block, fill, hearing
-from ....gossip.encoded_size import encoded_sizes
 from ....gossip.grid import FloatVector, from_grid
 from ....gossip.mixing import base_of, gamma_of
-from ....gossip.publishing import Step, next_step
+from ....gossip.publishing import Step, next_step, payload_sizes
 from ....gossip.robust import BY_COORDINATE, PLAIN, middle_pull, trusted_weights
 from ....gossip.rules import Rules
 from .arrays import Arrays
@@ -78,7 +77,7 @@ def publish(
             step = _take_step(
                 arrays, rules, rule, nodes[rows], wave.publish_rounds[rows], models[some], step_size
             )
-            sizes[rows] = encoded_sizes(step.change.reshape(len(step.change), -1))
+            sizes[rows] = payload_sizes(step.sent, rules)
             captured[rows] = step.captured[:, 0]
     arrays.rounds[nodes] = wave.publish_rounds
     arrays.sequences[nodes] += 1
@@ -129,7 +128,7 @@ def _take_step(
     if len(arrays.base):
         copies = from_grid(step.copy, rules.grid_bits)
         arrays.base.put(nodes, base_of(rules.mixing, copies, step.z))
-    arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
+    arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured, rules.compression)
     return step
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.algorithms.push_sum import shares
 from ....gossip.events import Event
+from ....gossip.factors import numbers_of, values_of
 from ....gossip.rules import Rules
 from ....gossip.topology import Topology
 from ...attacks import poisoned
@@ -159,6 +160,9 @@ def _frame_bits(rules: Rules, parameters: int) -> float:
 
 def _bytes_a_parameter(rules: Rules) -> float:
     """About how many bytes of a message a parameter takes."""
+    if rules.compression == "low-rank":
+        factors = numbers_of(rules.layout) / values_of(rules.layout)
+        return algorithm_of(rules).vectors * BYTES_A_VALUE["int4"] * factors
     kept, some, levels = rules.compression.rpartition("-k")
     value = BYTES_A_VALUE.get(levels.removeprefix("-"), EXACT_BYTES)
     if some:

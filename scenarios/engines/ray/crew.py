@@ -61,7 +61,8 @@ class RayCrew:
             captured=np.concatenate([each.captured for each in found])[order],
         )
         captured = publication.captured[:, None]  # of the model, the first vector of a release
-        self._gamma[wave.publish] = gamma_of(self._rules.mixing, captured)[:, 0]
+        gamma = gamma_of(self._rules.mixing, captured, self._rules.compression)
+        self._gamma[wave.publish] = gamma[:, 0]
         return publication
 
     def mix(self, wave: Wave, weights: Weights) -> Weights:
