@@ -81,7 +81,8 @@ def test_forms() -> None:
     assert base_of("restart", p, z) is p
     assert base_of("feedback", p, z) is z
     assert gamma_of("restart", [0.3], "int8").tolist() == [1]
-    assert gamma_of("feedback", [[0.3], [0.5]], "int8").tolist() == [[0.3], [0.5]]
+    gammas = gamma_of("feedback", [[0.1], [0.25], [0.49], [1.0]], "int8")
+    assert gammas[:, 0].tolist() == pytest.approx([0.008, 0.125, 0.343, 1.0])
 
 
 def test_what_is_tracked_beside_the_model_is_mixed_with_feedback() -> None:
@@ -113,7 +114,7 @@ def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Compression) -> 
     x = models(7, n, 200)
     start, p = x.copy(), np.zeros((n, 200), dtype=np.int32)
     rules = Rules(mixing=form, compression=rule, rank=2, shapes=((10, 20),), grid_bits=bits)
-    for round in range(150):
+    for round in range(150 if form == "restart" else 400):  # small shares take small steps
         step = next_step(x, p, rules, round)
         p = step.copy
         own = from_grid(p, bits)
