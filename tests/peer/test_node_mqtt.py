@@ -12,7 +12,11 @@ import pytest
 
 from tests.peer.mqtt_kit import QUICK, Mosquitto, spying
 from tests.peer.peer_folders import small_network
+from tidings.crypto.envelope import split_frame
+from tidings.crypto.errors import UnknownKey
 from tidings.crypto.identity import short_id
+from tidings.crypto.network import NetworkAdmin
+from tidings.gossip import wire
 from tidings.gossip.events import (
     Event,
     LinkDown,
@@ -24,8 +28,11 @@ from tidings.gossip.events import (
     TransportWarning,
 )
 from tidings.gossip.state import State
+from tidings.peer.admission import Admission
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened
+from tidings.peer.node import Node
+from tidings.peer.transports.mqtt.topics import Topics
 from tidings.peer.transports.mqtt.transport import MqttTransport
 from tidings.scenarios.engines.town import prepare
 from tidings.scenarios.scenario import load_scenario
@@ -46,7 +53,7 @@ async def at_work(
     folders: list[PeerFolder],
     watch: Callable[[Event], None],
     transport: Callable[[State], MqttTransport] | None = None,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[list[Node]]:
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(opened(each, transport=transport, watch=watch)) for each in folders
@@ -55,7 +62,7 @@ async def at_work(
             for node in nodes:
                 await tasks.start(node.run)
             with anyio.fail_after(60):
-                yield
+                yield nodes
             tasks.cancel_scope.cancel()
 
 
@@ -150,6 +157,56 @@ async def test_a_late_joiner_pulls_what_a_sleeping_author_left_word_of(tmp_path:
     admission = sleeper.admission()
     secrets = (admission.certificate.name.encode(), identities[0].verify_key, b"entry")
     assert not any(secret in payload for payload in left for secret in secrets)
+
+
+@pytest.mark.anyio
+async def test_notices_are_sealed_anew_when_a_member_is_revoked(tmp_path: Path) -> None:
+    """Nobody publishes any more, and yet the outcast reads none, and who is new reads all."""
+    folders = small_network(tmp_path, COMPLETE, "rules.deadline_s=1.0", peers=4, rounds=2)
+    *members, joiner = folders
+    identities = [each.identity() for each in folders]
+    *authors, outcast = (each.verify_key for each in identities[:3])
+    network = joiner.admission().certificate.network_id
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker", network=network, members=identities)
+    heard: list[tuple[str, bytes]] = []
+
+    def over_mqtt(state: State) -> MqttTransport:
+        settings = broker.settings(state.me.identity)
+        return MqttTransport(state.me.identity, network, settings, state.may_link, QUICK)
+
+    def left(by: bytes) -> list[bytes]:
+        return [payload for topic, payload in heard if topic == Topics(network, by).head(by)]
+
+    def epoch(by: bytes) -> int:
+        return split_frame(left(by)[-1], 4096).epoch
+
+    with broker:
+        async with spying(broker.allow_spy(), heard):
+            events: list[Event] = []
+            async with at_work(members, events.append, over_mqtt) as nodes:
+                await until(lambda: sum(isinstance(e, PeerFinished) for e in events) == 3)
+                await until(lambda: all(left(author) for author in authors))
+                before = {author: left(author)[-1] for author in authors}
+                bulletin = NetworkAdmin.open(tmp_path / "network").revoke(outcast)
+                await nodes[0].tell(bulletin)
+                await until(lambda: all(epoch(each) == bulletin.key_epoch for each in authors))
+                nodes[2].state.take_bulletin(bulletin)
+                for author in authors:
+                    wire.decode_notice(before[author], nodes[2].state.door, author)
+                    with pytest.raises(UnknownKey):
+                        wire.decode_notice(left(author)[-1], nodes[2].state.door, author)
+        told = joiner.admission()
+        joiner.join(
+            Admission(network=told.network, certificate=told.certificate, bulletin=bulletin)
+        )
+        events = []
+        async with at_work([joiner], events.append, over_mqtt):
+            await until(lambda: len([e for e in events if isinstance(e, Received)]) == 2)
+    found = {(e.message, e.author) for e in events if isinstance(e, Received)}
+    assert found == {("notice", short_id(author)) for author in authors}
+    # what the outcast left is there as well, and nobody believes it
+    assert {e.sender for e in events if isinstance(e, Refused)} <= {short_id(outcast)}
 
 
 @pytest.mark.anyio
