@@ -23,18 +23,15 @@ from tests.peer.mqtt_kit import (
     B,
     Mosquitto,
     Relay,
-    free_port,
     make_peer,
     mosquitto,
     running,
     sent,
     spying,
 )
-from tidings.crypto.errors import TransportError
 from tidings.peer.transports.base import Frame
 from tidings.peer.transports.mqtt.broker_config import Bridge, acl
 from tidings.peer.transports.mqtt.packets import Kind
-from tidings.peer.transports.mqtt.settings import MqttSettings
 from tidings.peer.transports.mqtt.topics import Topics
 
 pytestmark = pytest.mark.anyio
@@ -70,69 +67,6 @@ async def exchange(a, b, text: bytes) -> None:
     await b.transport.send(a.key, b"to a " + text)
     assert (await a.got(count_a + 1))[-1] == b"to a " + text
     assert (await b.got(count_b + 1))[-1] == b"to b " + text
-
-
-# -- at the start --------------------------------------------------------------------------
-
-
-async def refused(settings, limits=QUICK) -> TransportError:
-    with anyio.fail_after(5), pytest.raises(TransportError) as caught:
-        await make_peer(SMALL, settings, limits=limits).transport.run(_nobody)
-    assert str(settings.port) in str(caught.value)
-    return caught.value
-
-
-async def _nobody(delivery) -> None:
-    raise AssertionError(delivery)
-
-
-async def test_nothing_listens():
-    error = await refused(MqttSettings(host="127.0.0.1", port=free_port()))
-    assert "nothing listens there" in error.what
-    assert "start the broker" in error.fix
-
-
-async def test_an_unknown_host():
-    error = await refused(MqttSettings(host="no-such-host.invalid", port=1883))
-    assert "host name is not known" in error.what
-
-
-async def test_a_wrong_password(broker):
-    error = await refused(broker.settings(SMALL, password="wrong"))
-    assert "does not authorize this peer" in error.what
-    assert "password" in error.fix
-
-
-async def test_a_broker_that_wants_a_password_gets_none(broker):
-    error = await refused(broker.settings(SMALL, password=None))
-    assert "password" in error.fix
-
-
-async def test_a_certificate_of_another_authority(broker, tmp_path):
-    other = Mosquitto(tmp_path / "other")
-    error = await refused(broker.settings(SMALL, ca_file=str(other.folder / "ca.pem")))
-    assert "certificate is not trusted" in error.what
-    assert "ca_file" in error.fix
-
-
-async def test_tls_that_the_port_does_not_speak(tmp_path):
-    port = free_port()
-    with mosquitto(tmp_path, extra=f"listener {port} 127.0.0.1\n") as broker:
-        error = await refused(broker.settings(SMALL, port=port))
-        assert "TLS" in error.fix
-        error = await refused(
-            broker.settings(SMALL, tls=False, ca_file=None), replace(QUICK, connect_s=0.5)
-        )
-        assert "mqtts://" in error.fix
-
-
-async def test_a_broker_that_accepts_and_says_nothing():
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    async with listener:
-        settings = MqttSettings(host="127.0.0.1", port=port)
-        error = await refused(settings, replace(QUICK, connect_s=0.3))
-        assert "did not answer in time" in error.what
 
 
 # -- the broker goes and comes ---------------------------------------------------------------

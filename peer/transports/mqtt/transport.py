@@ -109,8 +109,9 @@ class MqttTransport:
         """Keep links up until cancelled; see ``Transport.run``.
 
         ``started`` gets the broker's address. ``deliver`` is called from one task for each link.
-        ``TransportError`` when the broker cannot be used at the start: nothing listens, wrong
-        password, TLS fails. Later it is waited for, however long it takes.
+        A broker that is away is waited for, however long it takes. ``TransportError`` when it has
+        not been reached yet and says that this peer makes a mistake (wrong password, TLS fails),
+        or when its name stays unknown.
         """
         self._deliver = deliver
         farewell: list[tuple[str, bytes]] = []
