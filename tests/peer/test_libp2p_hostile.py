@@ -14,10 +14,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from statistics import median
 
 import pytest
 import trio
@@ -37,13 +36,13 @@ from tests.peer.libp2p_kit import (
     open_frames,
     running,
 )
+from tests.peer.victim import MB, Victim, forget_peak, memory
 from tidings.peer.transports.addresses import parse
 from tidings.peer.transports.framing import header
 from tidings.peer.transports.libp2p.host import abort
 from tidings.peer.transports.libp2p.imports import MultiselectCommunicator
 from tidings.peer.transports.libp2p.transport import Libp2pTransport
 
-MB = 1_000_000
 BOUNDS = replace(
     QUICK,
     max_frame_bytes=MB,
@@ -68,51 +67,12 @@ def anyio_backend():
     return "trio"
 
 
-@dataclass
-class Victim:
-    """A peer in a process of its own that echoes frames, and a friend that is linked with it."""
-
-    pid: int
-    key: bytes
-    addresses: list[str]
-    friend: Peer
-
-    def memory(self, which: str = "VmRSS") -> int:
-        lines = dict(
-            line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        )
-        return int(lines[which].split()[0]) * 1024
-
-    def forget_peak(self) -> None:
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
-    def files(self) -> int:
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
-
-    async def echo(self) -> float:
-        """Seconds for 1 kB there and back."""
-        before, begun = len(self.friend.frames()), trio.current_time()
-        await self.friend.transport.send(self.key, os.urandom(1000))
-        await self.friend.until(lambda seen: len(self.friend.frames()) > before)
-        return trio.current_time() - begun
-
-    async def pace(self, for_s: float) -> float:
-        """The median echo over a while; fails when the friend's link broke."""
-        times = []
-        with trio.move_on_after(for_s):
-            while True:
-                times.append(await self.echo())
-                await trio.sleep(0.02)
-        assert self.friend.links() == ["up"]
-        return median(times)
-
-
 @asynccontextmanager
 async def victim(limits=BOUNDS) -> AsyncIterator[Victim]:
     async with running(SMALL, limits=limits) as (friend,):
         with lone_peer(LARGE, LOOPBACK, friend, limits) as process:
             line = await trio.to_thread.run_sync(process.stdout.readline)
-            attacked = Victim(process.pid, key_of(LARGE), [line.strip()], friend)
+            attacked = Victim(process.pid, key_of(LARGE), friend, [line.strip()])
             friend.transport.seek({attacked.key: attacked.addresses})
             await friend.linked()
             await attacked.echo()
@@ -262,14 +222,14 @@ async def test_memory_stays_bounded_and_others_keep_their_pace(
 ):
     async with victim() as attacked:
         idle = await attacked.pace(0.5)
-        before = attacked.memory()
-        attacked.forget_peak()
+        before = memory(attacked.pid)
+        forget_peak(attacked.pid)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(misdeed, attacked)
             # those who fall silent are watched until they are given up
             under_attack = await attacked.pace(6 if misdeed in (half_open, freeze) else 3)
             nursery.cancel_scope.cancel()
-        grown = attacked.memory("VmHWM") - before
+        grown = memory(attacked.pid, "VmHWM") - before
         record_property("grown_MB", round(grown / MB, 1))
         record_property("echo_ms", (round(idle * 1e3, 1), round(under_attack * 1e3, 1)))
         print(f"{misdeed.__name__}: +{grown / MB:.1f} MB, echo {idle * 1e3:.1f} ms idle,", end=" ")
@@ -424,11 +384,11 @@ async def test_reconnecting_leaves_nothing_behind(times, record_property):
         for number in range(times // 3):
             await reconnect(number)
         await trio.sleep(0.5)
-        before, files = attacked.memory(), attacked.files()
+        before, files = memory(attacked.pid), attacked.files()
         for number in range(times // 3, times):
             await reconnect(number)
         await trio.sleep(0.5)
-        grown = attacked.memory() - before
+        grown = memory(attacked.pid) - before
         record_property("grown_MB", round(grown / MB, 2))
         print(f"{times} reconnects: +{grown / MB:.2f} MB in the last two thirds")
         assert attacked.files() <= files
