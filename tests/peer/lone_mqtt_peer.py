@@ -3,8 +3,8 @@
     python -m tests.peer.lone_mqtt_peer SEED_HEX SETTINGS_JSON LIMITS_JSON PEER_HEX WHAT
 
 With WHAT ``echo`` it sends every frame back, with ``ask`` it sends frames to PEER without an end.
-An address in place of these makes it a gateway that listens there and echoes. It prints "up" when
-its first link is there.
+An address in place of these makes it a gateway that listens there and echoes. Who says "pour" to it
+gets frames without an end. It prints "up" when its first link is there.
 """
 
 from __future__ import annotations
@@ -46,10 +46,18 @@ async def main() -> None:
     )
     up = anyio.Event()
 
+    async def pour(to: bytes) -> None:
+        while True:
+            with suppress(TransportError):
+                await transport.send(to, bytes(20_000))
+            await anyio.sleep(0)
+
     async def deliver(delivery: Delivery) -> None:
         if isinstance(delivery, LinkUp) and not up.is_set():
             print("up", flush=True)
             up.set()
+        elif isinstance(delivery, Frame) and delivery.data == b"pour":
+            tasks.start_soon(pour, delivery.peer)
         elif isinstance(delivery, Frame) and what != "ask":
             with suppress(TransportError):  # the link may have broken since
                 await transport.send(delivery.peer, b"echo:" + delivery.data)
@@ -57,11 +65,9 @@ async def main() -> None:
     transport.seek({peer: ()})
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(transport.run, deliver)
-        while what == "ask":
-            await up.wait()
-            with suppress(TransportError):
-                await transport.send(peer, bytes(20_000))
-            await anyio.sleep(0)
+        await up.wait()
+        if what == "ask":
+            await pour(peer)
 
 
 anyio.run(main)

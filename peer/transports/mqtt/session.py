@@ -55,6 +55,7 @@ class MqttSession:
         self._warn = warn
         self._entropy = entropy
         self._filters: set[str] = set()
+        self._stale: set[str] = set()
         self._tls = settings.tls_context()
         self._client: Client | None = None
         self._known = False  # it was reached once: what it says from now on is for it to mend
@@ -68,9 +69,13 @@ class MqttSession:
         self._hints = True
         self.out = Publisher(limits, lose=self._lose, warn=warn)
 
-    def follow(self, filters: Iterable[str]) -> None:
-        """Subscribe to exactly these topics, now and after each new connection."""
+    def follow(self, filters: Iterable[str], stale: Iterable[str]) -> None:
+        """Subscribe to exactly these topics, now and after each new connection.
+
+        ``stale`` are others that the broker may remember of a run before.
+        """
         wanted = set(filters)
+        self._stale = set(stale) - wanted
         more, fewer = wanted - self._filters, self._filters - wanted
         self._filters = wanted
         if self._tasks is not None:
@@ -152,7 +157,7 @@ class MqttSession:
                 tasks.start_soon(self._read, client)
                 self._tasks = tasks
                 self.out.attach(client, tasks, hints=self._hints)
-                await self._refollow(self._filters, set())
+                await self._refollow(self._filters, self._stale)
                 self.out.hint(self._presence, b"here")
                 if not self._lost.is_set():
                     tasks.start_soon(self._watch)
@@ -214,8 +219,6 @@ class MqttSession:
         client = self._client
         assert client is not None
         try:
-            if fewer:
-                await client.unsubscribe(sorted(fewer))
             if more:
                 filters = sorted(more)
                 codes = await client.subscribe([(name, 1) for name in filters])
@@ -229,6 +232,8 @@ class MqttSession:
                         f"{self._settings.url}: the broker denies the subscription to"
                         f" {', '.join(denied)}; check its ACL"
                     )
+            if fewer:  # last: what both name is heard throughout
+                await client.unsubscribe(sorted(fewer))
         except aiomqtt.MqttError as error:
             self._lose(str(error))
 

@@ -70,6 +70,10 @@ class Topics:
         """The topics that a follower of ``author`` subscribes to."""
         return self.here(author), self.feed(author), self.head(author)
 
+    def by(self, peer: bytes) -> str:
+        """Where ``peer`` speaks to this one."""
+        return f"{self._prefix}to/{self._own_key.hex()}/{peer.hex()}"
+
     def parse(self, topic: str) -> Place | None:
         """What ``topic`` says; None when it is not for this peer or not of this network."""
         if not topic.startswith(self._prefix):
