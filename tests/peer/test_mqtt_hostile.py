@@ -33,7 +33,7 @@ from tests.peer.mqtt_kit import (
     mosquitto,
     running,
 )
-from tests.peer.victim import MB, Victim, forget_peak, memory
+from tests.peer.victim import MB, Victim, forget_peak, kept_pace, memory
 from tidings.crypto.errors import TransportError
 from tidings.peer.transports.libp2p.transport import Libp2pTransport
 from tidings.peer.transports.mqtt.packets import Item, ItemKind, Kind, pack_chunk
@@ -280,7 +280,7 @@ async def test_memory_stays_bounded_and_others_keep_their_pace(
         print(f"broker +{at_broker / MB:.1f} MB, echo {idle * 1e3:.1f} ms idle,", end=" ")
         print(f"{under_attack * 1e3:.1f} ms under attack")
         assert grown < most_bytes
-        assert under_attack < 0.25
+        assert kept_pace(idle, under_attack)
 
 
 @pytest.mark.nightly
@@ -316,4 +316,4 @@ async def test_a_frozen_broker_costs_bounded_memory_and_holds_up_no_direct_link(
     print(f"direct echo {idle * 1e3:.1f} ms idle, {frozen * 1e3:.1f} ms frozen,", end=" ")
     print(f"linked {back_s:.2f} s after it woke")
     assert grown < most
-    assert frozen < 0.25
+    assert kept_pace(idle, frozen)

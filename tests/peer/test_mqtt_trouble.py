@@ -103,11 +103,11 @@ async def test_a_frozen_broker_is_noticed_by_silence_and_used_again_when_it_wake
     async with running(a, b):
         await both_linked(a, b)
         broker.freeze()
-        await a.unlinked(within_s=4)
-        await b.unlinked(within_s=4)
+        await a.unlinked()
+        await b.unlinked()
         await anyio.sleep(1.5)
         broker.thaw()
-        await both_linked(a, b, within_s=6)
+        await both_linked(a, b, within_s=20)
         await exchange(a, b, b"awake")
 
 
@@ -146,7 +146,7 @@ anyio.run(main)
         async with running(a, seek=False):
             await a.linked(within_s=20)
             child.kill()
-            await a.unlinked(within_s=1)
+            await a.unlinked()
             assert a.why() == ["its connection to the broker is gone"]
     finally:
         child.kill()
@@ -241,7 +241,7 @@ async def test_broadcasts_that_the_author_may_not_write_come_by_the_links(broker
         await author.transport.broadcast(keys, frame)
         await author.warned("the broker's ACL denies 'write'")
         # mosquitto 2.0.11 closes the connection as well, and then the links come again
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not all(frame in peer.frames() for peer in followers):
                 await anyio.sleep(0.5)
                 await author.transport.broadcast(keys, frame)
@@ -336,7 +336,7 @@ async def test_repeated_heartbeats_do_not_keep_a_link_alive(broker):
         beats = [p for topic, p in heard if topic == to_a and p[1] == Kind.STATE]
         assert beats
         b.transport._session.out.post = lambda topic, payload: None
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while "down" not in a.links():
                 await spy.publish(to_a, beats[-1], 0)
                 await anyio.sleep(0.1)

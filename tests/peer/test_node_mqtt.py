@@ -73,7 +73,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.anyio
 async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> None:
-    folders = small_network(tmp_path, COMPLETE, UNCOMPRESSED, peers=FOLLOWERS + 1, rounds=ROUNDS)
+    sets = (COMPLETE, UNCOMPRESSED, "rules.deadline_s=60.0")  # nobody goes on without the others
+    folders = small_network(tmp_path, *sets, peers=FOLLOWERS + 1, rounds=ROUNDS)
     identities = [each.identity() for each in folders]
     network = folders[0].admission().certificate.network_id
     (tmp_path / "broker").mkdir()
