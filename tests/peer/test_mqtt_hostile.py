@@ -189,7 +189,10 @@ async def read_slowly(broker: Mosquitto, attacked: Victim) -> None:
 
 
 async def garble(broker: Mosquitto, attacked: Victim) -> None:
-    """Send noise in place of handshakes, packets, chunks, pieces, notices and presence."""
+    """Send noise in place of handshakes, packets, chunks, pieces, notices and presence.
+
+    Not so much of it that it would be muted, and linked again and again.
+    """
     topics = Topics(NETWORK, ENEMY.verify_key)
     to, feed = topics.to(attacked.key), topics.my_feed
     head, here = topics.head(ENEMY.verify_key), topics.here(ENEMY.verify_key)
@@ -199,16 +202,16 @@ async def garble(broker: Mosquitto, attacked: Victim) -> None:
             with suppress(TransportError):
                 for kind in (*Kind, 0, 255):
                     out.post(to, bytes([1, kind]) + os.urandom(turn % 2000))
-                await out.hand_over(to, bytes([1, Kind.DATA]) + os.urandom(200_000))
-                await out.hand_over(feed, bytes([1, Kind.FEED]) + os.urandom(200_000))
+                await out.hand_over(to, bytes([1, Kind.DATA]) + os.urandom(10_000))
+                await out.hand_over(feed, bytes([1, Kind.FEED]) + os.urandom(10_000))
                 for topic in (head, here):
                     out.hint(topic, os.urandom(turn % 6000))
                 link = enemy.transport._links.get(attacked.key)
                 if turn % 5 == 0 and link is not None and link.up:
-                    for noise in (os.urandom(32), pack_chunk(turn % 80, os.urandom(100_000))):
+                    for noise in (os.urandom(32), pack_chunk(turn % 80, os.urandom(20_000))):
                         for kind in (Kind.DATA, Kind.STATE):
                             out.post(to, link._channel.seal(kind, noise))
-            await anyio.sleep(0.02)
+            await anyio.sleep(0.05)
 
 
 async def half_open(broker: Mosquitto, attacked: Victim) -> None:

@@ -205,10 +205,7 @@ class MqttTransport:
         each = {self._topics.by(peer) for peer in followed}
         muted = self._waste.muted(monotonic_time())
         # there is no way to subscribe to all senders but one: strangers wait meanwhile
-        all_may_speak = all(
-            (place := self._topics.parse(t)) is None or place.kind != "to" for t in muted
-        )
-        filters |= {self._topics.mine} if all_may_speak else each
+        filters |= each if any(map(self._topics.is_to_me, muted)) else {self._topics.mine}
         self._session.follow(filters - muted, stale=each)
 
     async def _mute(self, topic: str, sender: bytes) -> None:
