@@ -64,6 +64,7 @@ HALF_OPEN = [ENEMY, *OTHERS]
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.nightly,  # its smaller form is test_mqtt_waste.py
     pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux' /proc"),
 ]
 
@@ -250,15 +251,13 @@ async def freeze(broker: Mosquitto, attacked: Victim) -> None:
 @pytest.mark.parametrize(
     ("misdeed", "most_bytes"),
     [
-        pytest.param(flood, LINK_BYTES + SHARED_BYTES + SLACK, marks=pytest.mark.nightly),
+        (flood, LINK_BYTES + SHARED_BYTES + SLACK),
         (flood_noise, SHARED_BYTES + SLACK),
-        pytest.param(flood_feed, 4 * MB + SHARED_BYTES + SLACK, marks=pytest.mark.nightly),
-        pytest.param(read_slowly, LINK_BYTES + SHARED_BYTES + SLACK, marks=pytest.mark.nightly),
-        pytest.param(garble, SHARED_BYTES + SLACK, marks=pytest.mark.nightly),
-        pytest.param(
-            half_open, len(HALF_OPEN) * 2 * MB + SHARED_BYTES + SLACK, marks=pytest.mark.nightly
-        ),
-        pytest.param(freeze, LINK_BYTES + SHARED_BYTES + SLACK, marks=pytest.mark.nightly),
+        (flood_feed, 4 * MB + SHARED_BYTES + SLACK),
+        (read_slowly, LINK_BYTES + SHARED_BYTES + SLACK),
+        (garble, SHARED_BYTES + SLACK),
+        (half_open, len(HALF_OPEN) * 2 * MB + SHARED_BYTES + SLACK),
+        (freeze, LINK_BYTES + SHARED_BYTES + SLACK),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -286,7 +285,6 @@ async def test_memory_stays_bounded_and_others_keep_their_pace(
         assert kept_pace(idle, under_attack)
 
 
-@pytest.mark.nightly
 async def test_a_frozen_broker_costs_bounded_memory_and_holds_up_no_direct_link(broker):
     """A gateway sends without an end over the broker, which stops by SIGSTOP and wakes."""
     home = f"/ip4/127.0.0.1/tcp/{free_port()}"
