@@ -154,3 +154,20 @@ async def test_what_the_broker_remembers_of_a_run_before_is_not_heard_twice(tmp_
             await anyio.sleep(0.3)
         packets = [data for data in heard if data[1:2] == bytes([Kind.DATA])]
         assert len(packets) == len(set(packets)) == 1
+
+
+@pytest.mark.anyio
+async def test_a_topic_that_is_wanted_again_at_once_is_still_heard(tmp_path):
+    with mosquitto(tmp_path) as broker:
+        a, b = make_peer(SMALL, broker.settings(SMALL)), make_peer(LARGE, broker.settings(LARGE))
+        async with running(b, seek=False):
+            session = b.transport._session
+            await b.until(lambda: session._tasks is not None)
+            await anyio.sleep(0.2)
+            before = set(session._filters)
+            session.follow({Topics(NETWORK, B).by(SMALL.verify_key[::-1])}, stale=())
+            session.follow(before, stale=())
+            a.transport.seek({B: ()})
+            async with running(a, seek=False):
+                await a.linked()
+            assert b.warnings == []  # else it was deaf, and healed by a new connection

@@ -82,9 +82,10 @@ class MqttSession:
             self._tasks.start_soon(self._refollow, more, fewer)
 
     async def open(self) -> None:
-        """Connect for the first time, or leave it to ``run`` when the broker is away.
+        """Connect, or say once why that cannot be, and leave it to ``run``.
 
-        Raises TransportError when it will not do for longer than that may last: a mistake.
+        Raises TransportError for a mistake: the broker was never reached, and what keeps it from
+        being reached is no weather, or has lasted for longer than weather does.
         """
         refusal = await self._connect()
         if refusal is None:
@@ -232,8 +233,9 @@ class MqttSession:
                         f"{self._settings.url}: the broker denies the subscription to"
                         f" {', '.join(denied)}; check its ACL"
                     )
-            if fewer:  # last: what both name is heard throughout
-                await client.unsubscribe(sorted(fewer))
+            gone = fewer - self._filters  # some may be wanted again by now
+            if gone:  # last: what an old and a new filter match is heard throughout
+                await client.unsubscribe(sorted(gone))
         except aiomqtt.MqttError as error:
             self._lose(str(error))
 
