@@ -317,6 +317,14 @@ async def spying(
         tasks.cancel_scope.cancel()
 
 
+async def caught_up(spy: aiomqtt.Client, heard: list[tuple[str, bytes]]) -> None:
+    """Return when the spy has heard all that the broker had before."""
+    await spy.publish("spy/caught-up", b"", 1)
+    with anyio.fail_after(20):
+        while ("spy/caught-up", b"") not in heard:
+            await anyio.sleep(0.01)
+
+
 @contextmanager
 def mosquitto(folder: Path, **options) -> Iterator[Mosquitto]:
     with Mosquitto(folder, **options) as broker:

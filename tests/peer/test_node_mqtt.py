@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.peer.mqtt_kit import QUICK, Mosquitto, spying
+from tests.peer.mqtt_kit import QUICK, Mosquitto, caught_up, spying
 from tests.peer.peer_folders import small_network
 from tidings.crypto.envelope import split_frame
 from tidings.crypto.errors import UnknownKey
@@ -90,9 +90,12 @@ async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> No
         return transport
 
     with broker:
-        async with spying(broker.allow_spy(), heard), at_work(folders, events.append, over_mqtt):
+        async with (
+            spying(broker.allow_spy(), heard) as spy,
+            at_work(folders, events.append, over_mqtt),
+        ):
             await until(lambda: sum(isinstance(e, PeerFinished) for e in events) == len(folders))
-            await anyio.sleep(0.3)  # for the spy to hear all
+            await caught_up(spy, heard)
     news = [e for e in events if isinstance(e, Sent) and e.message == "news"]
     assert len(news) >= ROUNDS * FOLLOWERS * len(folders)
     feed = Counter(topic for topic, _ in heard if "/feed/" in topic)
@@ -135,7 +138,9 @@ async def test_a_late_joiner_pulls_what_a_sleeping_author_left_word_of(tmp_path:
             published: list[Event] = []
             async with at_work([sleeper], published.append, over_mqtt):
                 await until(lambda: any(isinstance(e, PeerFinished) for e in published))
-                await anyio.sleep(0.3)  # its last words
+                key = identities[0].verify_key
+                head = Topics(network, key).head(key)
+                await until(lambda: [topic for topic, _ in heard].count(head) >= ROUNDS)
             async with at_work([joiner], events.append, over_mqtt):
                 await until(
                     lambda: any(
