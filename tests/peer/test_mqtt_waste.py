@@ -73,7 +73,8 @@ def anyio_backend():
 @pytest.mark.anyio
 @pytest.mark.parametrize("is_member", [True, False], ids=["a member", "who was revoked"])
 async def test_who_floods_is_not_heard_for_a_while_and_the_others_are(tmp_path, is_member):
-    limits = replace(QUICK, max_waste_bytes=10**6, mute_s=1.0)
+    # muted for longer than a link lives in silence
+    limits = replace(QUICK, max_waste_bytes=10**6, mute_s=3 * QUICK.silence_s)
     loud = IDENTITIES[1]
 
     def accept(key: bytes) -> bool:
