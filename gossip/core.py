@@ -35,6 +35,7 @@ from .effects import (
 )
 from .events import Evaluated, PeerFinished, PeerStarted
 from .grid import state_hash
+from .posting import leave_notice
 from .state import Phase, State
 
 
@@ -69,7 +70,7 @@ def unfold(state: State, event: Input, now: float) -> Iterator[Effect]:
             yield from _timer(state, event.timer, now)
         case Listening():
             yield from acquaintance.announce(state, event.addresses, now)
-            yield from noticing.leave(state)
+            yield from leave_notice(state)
         case Noticed():
             yield from noticing.found(state, event.author, event.frame, now)
         case Told():

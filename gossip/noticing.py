@@ -1,4 +1,4 @@
-"""Leaving notices and making use of those that are found: what to pull, and from whom.
+"""Making use of the notices that are found: what to pull, and from whom.
 
 An author's notice outlives its connection where a broker keeps it. Whoever comes while the author
 sleeps learns from it how far the feed is, and asks a neighbour that hears the author as soon as it
@@ -12,26 +12,13 @@ from collections.abc import Iterator
 from ..crypto.errors import RemoteError
 from ..crypto.identity import short_id
 from . import acquaintance, wire
-from .effects import Effect, Frame, Leave, Record
+from .effects import Effect, Frame, Record
 from .events import Received, Refused
 from .feed import EquivocationProven
 from .messages import Hello
-from .notice import Notice
 from .posting import pull
 from .state import State
 from .trust import convict
-
-
-def leave(state: State) -> Iterator[Effect]:
-    """Leave a notice of our newest entry, if there is one."""
-    entry, key = state.own.entry, state.newest_key()
-    if entry is None or key is None or not state.may_publish:
-        return
-    notice = Notice(certificate=state.me.certificate, entry=entry)
-    frame = wire.encode_notice(
-        notice, identity=state.me.identity, key=key, entropy=state.me.entropy
-    )
-    yield Leave(notice=frame)
 
 
 def found(state: State, author: bytes, frame: Frame, now: float) -> Iterator[Effect]:

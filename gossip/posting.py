@@ -1,4 +1,4 @@
-"""Handing frames to neighbours: sealed once, noted in the log for each link."""
+"""Handing frames to neighbours: sealed once, noted in the log for each link; leaving notices."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from ..crypto.identity import short_id
 from . import wire
-from .effects import Broadcast, Effect, Frame, Record, Send
+from .effects import Broadcast, Effect, Frame, Leave, Record, Send
 from .events import Sent
 from .messages import KIND_OF, BulletinNews, Control, Hello, News, Pull
+from .notice import Notice
 from .state import State
 
 PATIENCE = 8  # the same pull is asked and answered once in deadline / PATIENCE
@@ -69,6 +70,18 @@ def _send(
                 sequence=sequence,
             )
         )
+
+
+def leave_notice(state: State) -> Iterator[Effect]:
+    """Leave a notice of our newest entry, sealed with the newest group key, if there are both."""
+    entry, key = state.own.entry, state.newest_key()
+    if entry is None or key is None or not state.may_publish:
+        return
+    notice = Notice(certificate=state.me.certificate, entry=entry)
+    frame = wire.encode_notice(
+        notice, identity=state.me.identity, key=key, entropy=state.me.entropy
+    )
+    yield Leave(notice=frame)
 
 
 def pull(state: State, link: bytes, feed: bytes, now: float) -> Iterator[Effect]:

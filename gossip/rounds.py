@@ -19,7 +19,7 @@ import numpy as np
 
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
-from . import links, noticing
+from . import links
 from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
@@ -27,7 +27,7 @@ from .feed import NO_HASH, Version, payload_digest
 from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
 from .mixing import base_of, gamma_of
-from .posting import pull, send_news
+from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
 from .robust import robust_mix
 from .sketch import sketch
@@ -135,7 +135,7 @@ def trained(state: State, event: Trained, now: float) -> Iterator[Effect]:
     yield Keep(checkpoint=state.checkpoint())
     yield Record(event=published)  # not before: after a crash the number would be given again
     yield from _spread(state)
-    yield from noticing.leave(state)
+    yield from leave_notice(state)
     yield from _wait(state, now)
 
 

@@ -10,7 +10,7 @@ from .effects import Disconnect, Effect, Keep, Record
 from .events import Equivocated, MembersChanged
 from .feed import EquivocationProven
 from .messages import Alert, BulletinNews, SignedEntry
-from .posting import send_control
+from .posting import leave_notice, send_control
 from .state import State
 
 
@@ -44,6 +44,7 @@ def take_bulletin(state: State, bulletin: Bulletin, link: bytes | None) -> Itera
 
     Raises RemoteError when this network's root did not sign it.
     """
+    key = state.newest_key()
     if not state.take_bulletin(bulletin):
         return
     yield Record(
@@ -59,6 +60,8 @@ def take_bulletin(state: State, bulletin: Bulletin, link: bytes | None) -> Itera
     news = BulletinNews(bulletin=bulletin.to_bytes())
     yield from send_control(state, news, sorted(state.greeted - {link}))
     yield from shut_out(state)
+    if state.newest_key() != key:  # who was revoked holds the one that our notice is sealed with
+        yield from leave_notice(state)
 
 
 def shut_out(state: State) -> Iterator[Effect]:

@@ -28,7 +28,8 @@ Description=Tidings peer {name}
 Wants=network-online.target time-sync.target
 After=network-online.target time-sync.target
 RequiresMountsFor={folder}
-# A peer on a shelf is never given up, however often it fails.
+# A peer waits by itself for its broker and its neighbours. It ends for what a person must mend,
+# perhaps on another machine, so a peer on a shelf is never given up, however often it fails.
 StartLimitIntervalSec=0
 
 [Service]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import Village, entropy_of
@@ -174,3 +174,37 @@ def test_two_truths_in_a_notice_convict() -> None:
     assert grown.keys[0] in grown.states[2].proofs
     refused = [e for e in grown.events[2] if isinstance(e, Refused)]
     assert [e.reason for e in refused] == [Equivocation.reason]
+
+
+@settings(max_examples=20)
+@given(st.integers(3, 6), st.integers(1, 3), st.data())
+def test_after_a_renewal_new_members_read_every_notice_and_the_revoked_none(
+    members: int, rounds: int, data: st.DataObject
+) -> None:
+    grown = village(members, rounds)
+    numbers = st.integers(0, members - 1)
+    out = data.draw(numbers)
+    told = data.draw(numbers.filter(lambda index: index != out))
+    new_key = GroupKey.generate(2, entropy_of("new"))
+    grown.bulletin = grown.issue_bulletin(2, revoked=[out], key=new_key)
+    grown.give(told, fx.Told(bulletin=grown.bulletin))
+    grown.exchange()
+    grown.states[out].take_bulletin(grown.bulletin)
+    others = set(range(members)) - {out}
+    new_member = grown.make_state(told, boot=2)  # who was never given the first key
+    assert new_member.newest_key() == new_key
+    assert len(new_member.group_keys) == 2  # this and the public one
+    for index in others:
+        author, notice = grown.keys[index], grown.left[index]
+        found = wire.decode_notice(notice, new_member.door, author)
+        assert found.entry == grown.states[index].own.entry
+        with pytest.raises(UnknownKey):
+            wire.decode_notice(notice, grown.states[out].door, author)
+
+
+def test_a_bulletin_under_the_same_key_leaves_no_notice() -> None:
+    grown = village()
+    before = list(grown.left)
+    grown.give(0, fx.Told(bulletin=grown.issue_bulletin(2)))
+    grown.exchange()
+    assert grown.left == before

@@ -171,11 +171,14 @@ class Mosquitto:
 
 @dataclass
 class Relay:
-    """A TCP relay in front of a broker, which can fall silent in both directions."""
+    """A TCP relay in front of a broker, which can fall silent in both directions, or be slow to
+    hand on what the broker says.
+    """
 
     target: int
     port: int = 0
     silent: bool = False
+    down_bytes_per_s: float = float("inf")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Relay]:
@@ -192,15 +195,16 @@ class Relay:
             await anyio.connect_tcp("127.0.0.1", self.target) as broker,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(self._pump, client, broker, tasks.cancel_scope)
-            tasks.start_soon(self._pump, broker, client, tasks.cancel_scope)
+            tasks.start_soon(self._pump, client, broker, tasks.cancel_scope, float("inf"))
+            tasks.start_soon(self._pump, broker, client, tasks.cancel_scope, self.down_bytes_per_s)
 
-    async def _pump(self, source, target, scope) -> None:
+    async def _pump(self, source, target, scope, bytes_per_s) -> None:
         try:
             async for data in source:
                 while self.silent:
                     await anyio.sleep(0.02)
                 await target.send(data)
+                await anyio.sleep(len(data) / bytes_per_s)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
         scope.cancel()
@@ -311,6 +315,14 @@ async def spying(
             tasks.start_soon(listen)
         yield client
         tasks.cancel_scope.cancel()
+
+
+async def caught_up(spy: aiomqtt.Client, heard: list[tuple[str, bytes]]) -> None:
+    """Return when the spy has heard all that the broker had before."""
+    await spy.publish("spy/caught-up", b"", 1)
+    with anyio.fail_after(20):
+        while ("spy/caught-up", b"") not in heard:
+            await anyio.sleep(0.01)
 
 
 @contextmanager

@@ -160,18 +160,36 @@ async def test_it_ends_at_once_and_can_be_started_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("trouble", ["port", "broker"])
+@pytest.mark.parametrize("trouble", ["port", "password"])
 async def test_what_cannot_be_used_is_said_and_nothing_hangs(tmp_path: Path, trouble: str) -> None:
     with mosquitto(tmp_path) as broker:
         home = listening()
         first = station(BOARD, home)
         async with running(first, seek=False):
-            if trouble == "broker":
-                broker.kill()
+            if trouble == "password":
+                broker.passwords[GATE.verify_key] = "wrong"
             peer = gateway(GATE, broker, home if trouble == "port" else LOOPBACK)
             with anyio.fail_after(30), pytest.raises(ExceptionGroup) as raised:
                 await peer.transport.run(peer.deliver)
             assert raised.group_contains(TransportError)
+
+
+@pytest.mark.anyio
+async def test_direct_links_do_not_wait_for_a_broker_that_comes_later(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    home, station_home = listening(), listening()
+    far, middle = station(STATION, station_home), gateway(GATE, broker, home)
+    far.transport.seek({middle.key: [home]})
+    middle.transport.seek({BOARD.verify_key: (), far.key: [station_home]})
+    async with running(middle, far, seek=False):
+        await far.linked()
+        await middle.warned("nothing listens there")
+        with broker:
+            board = make_peer(BOARD, broker.settings(BOARD))
+            board.transport.seek({middle.key: ()})
+            async with running(board, seek=False):
+                await board.linked()
+                await middle.until(lambda: middle.links() == ["up", "up"])
 
 
 def test_a_mixed_network_learns(tmp_path: Path) -> None:

@@ -14,10 +14,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from statistics import median
 
 import pytest
 import trio
@@ -37,13 +36,13 @@ from tests.peer.libp2p_kit import (
     open_frames,
     running,
 )
+from tests.peer.victim import MB, Victim, forget_peak, kept_pace, memory
 from tidings.peer.transports.addresses import parse
 from tidings.peer.transports.framing import header
 from tidings.peer.transports.libp2p.host import abort
 from tidings.peer.transports.libp2p.imports import MultiselectCommunicator
 from tidings.peer.transports.libp2p.transport import Libp2pTransport
 
-MB = 1_000_000
 BOUNDS = replace(
     QUICK,
     max_frame_bytes=MB,
@@ -68,51 +67,12 @@ def anyio_backend():
     return "trio"
 
 
-@dataclass
-class Victim:
-    """A peer in a process of its own that echoes frames, and a friend that is linked with it."""
-
-    pid: int
-    key: bytes
-    addresses: list[str]
-    friend: Peer
-
-    def memory(self, which: str = "VmRSS") -> int:
-        lines = dict(
-            line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        )
-        return int(lines[which].split()[0]) * 1024
-
-    def forget_peak(self) -> None:
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
-    def files(self) -> int:
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
-
-    async def echo(self) -> float:
-        """Seconds for 1 kB there and back."""
-        before, begun = len(self.friend.frames()), trio.current_time()
-        await self.friend.transport.send(self.key, os.urandom(1000))
-        await self.friend.until(lambda seen: len(self.friend.frames()) > before)
-        return trio.current_time() - begun
-
-    async def pace(self, for_s: float) -> float:
-        """The median echo over a while; fails when the friend's link broke."""
-        times = []
-        with trio.move_on_after(for_s):
-            while True:
-                times.append(await self.echo())
-                await trio.sleep(0.02)
-        assert self.friend.links() == ["up"]
-        return median(times)
-
-
 @asynccontextmanager
 async def victim(limits=BOUNDS) -> AsyncIterator[Victim]:
     async with running(SMALL, limits=limits) as (friend,):
         with lone_peer(LARGE, LOOPBACK, friend, limits) as process:
             line = await trio.to_thread.run_sync(process.stdout.readline)
-            attacked = Victim(process.pid, key_of(LARGE), [line.strip()], friend)
+            attacked = Victim(process.pid, key_of(LARGE), friend, [line.strip()])
             friend.transport.seek({attacked.key: attacked.addresses})
             await friend.linked()
             await attacked.echo()
@@ -262,20 +222,20 @@ async def test_memory_stays_bounded_and_others_keep_their_pace(
 ):
     async with victim() as attacked:
         idle = await attacked.pace(0.5)
-        before = attacked.memory()
-        attacked.forget_peak()
+        before = memory(attacked.pid)
+        forget_peak(attacked.pid)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(misdeed, attacked)
             # those who fall silent are watched until they are given up
             under_attack = await attacked.pace(6 if misdeed in (half_open, freeze) else 3)
             nursery.cancel_scope.cancel()
-        grown = attacked.memory("VmHWM") - before
+        grown = memory(attacked.pid, "VmHWM") - before
         record_property("grown_MB", round(grown / MB, 1))
         record_property("echo_ms", (round(idle * 1e3, 1), round(under_attack * 1e3, 1)))
         print(f"{misdeed.__name__}: +{grown / MB:.1f} MB, echo {idle * 1e3:.1f} ms idle,", end=" ")
         print(f"{under_attack * 1e3:.1f} ms under attack")
         assert grown < most_bytes
-        assert under_attack < 0.25
+        assert kept_pace(idle, under_attack)
 
 
 async def test_a_frozen_neighbour_holds_up_nobody():
@@ -284,13 +244,12 @@ async def test_a_frozen_neighbour_holds_up_nobody():
         other.transport.seek({attacked.key: attacked.addresses})
         await other.linked()
         os.kill(attacked.pid, signal.SIGSTOP)
-        begun = trio.current_time()
         sent = 0
-        while "down" not in other.links():
-            with suppress(Exception), trio.move_on_after(0.2):
-                await other.transport.send(attacked.key, bytes(500_000))
-                sent += 500_000
-        assert trio.current_time() - begun < 6
+        with trio.fail_after(20):
+            while "down" not in other.links():
+                with suppress(Exception), trio.move_on_after(0.2):
+                    await other.transport.send(attacked.key, bytes(500_000))
+                    sent += 500_000
         assert sent <= BOUNDS.max_queued_bytes + 2 * MB
         os.kill(attacked.pid, signal.SIGCONT)
         await other.linked()
@@ -345,7 +304,7 @@ async def test_streams_that_wait_for_an_answer_are_bounded():
             for _ in range(17):
                 await connection.new_stream()
                 await trio.sleep(0.01)
-        await b.until(lambda seen: b.links() == ["up", "down"], within_s=1)
+        await b.until(lambda seen: b.links() == ["up", "down"])
 
 
 async def test_short_streams_are_not_counted_for_ever():
@@ -369,28 +328,26 @@ async def test_trap_11_silent_connections_keep_no_member_out():
             raw = socket.create_connection((address.host, address.port))
             silent.append(raw)
             await trio.sleep(0)
-        await trio.sleep(0.3)
         doorstep = b.host.get_network()._doorstep
-        assert len(doorstep) == limits.max_handshakes
+        await b.until(lambda seen: len(doorstep) == limits.max_handshakes)
         a = Peer(Libp2pTransport(SMALL, LOOPBACK, everybody, limits), key_of(SMALL))
         a.transport.seek({b.key: b.addresses})
         async with trio.open_nursery() as nursery:
             await nursery.start(a.transport.run, a.deliver)
             begun = trio.current_time()
-            await a.linked(within_s=3)
+            await a.linked()
             print(f"linked past 300 silent connections in {trio.current_time() - begun:.3f} s")
             nursery.cancel_scope.cancel()
         for raw in silent:
             raw.close()
-        await trio.sleep(0.3)
-        assert len(doorstep) == 0
+        await b.until(lambda seen: len(doorstep) == 0)  # sooner than by their time
 
 
 async def test_a_connection_that_says_too_much_before_it_is_known_is_cut():
     async with running(LARGE, limits=replace(QUICK, handshake_s=10)) as (b,):
         address = parse(b.addresses[0])
         async with await trio.open_tcp_stream(address.host, address.port) as raw:
-            with pytest.raises(trio.BrokenResourceError), trio.fail_after(2):  # noqa: PT012
+            with pytest.raises(trio.BrokenResourceError), trio.fail_after(8):  # noqa: PT012
                 while True:
                     await raw.send_all(b"\xff" * 9 + b"\x01" + bytes(100_000))
 
@@ -400,7 +357,7 @@ async def test_a_member_that_connects_and_uses_nothing_is_let_go():
     async with running(LARGE, limits=limits) as (b,), bare_host(SMALL) as host:
         await dial(host, b)
         await b.connected(1)
-        await b.connected(0, within_s=2)
+        await b.connected(0, within_s=8)
 
 
 # ---- reconnects
@@ -424,13 +381,12 @@ async def test_reconnecting_leaves_nothing_behind(times, record_property):
         for number in range(times // 3):
             await reconnect(number)
         await trio.sleep(0.5)
-        before, files = attacked.memory(), attacked.files()
+        before, files = memory(attacked.pid), attacked.files()
         for number in range(times // 3, times):
             await reconnect(number)
-        await trio.sleep(0.5)
-        grown = attacked.memory() - before
+        await attacked.friend.until(lambda seen: attacked.files() <= files)
+        grown = memory(attacked.pid) - before
         record_property("grown_MB", round(grown / MB, 2))
         print(f"{times} reconnects: +{grown / MB:.2f} MB in the last two thirds")
-        assert attacked.files() <= files
         assert grown < 3 * MB
         assert attacked.friend.links() == ["up"]

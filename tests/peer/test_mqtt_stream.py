@@ -211,10 +211,10 @@ def test_pieces_in_any_order_make_the_broadcast(body, size, order):
     order.shuffle(pieces)
     feed = Feed(SMALL)
     for piece in pieces[:-1]:
-        feed.add(piece, 0.0)
+        assert feed.add(piece, 0.0) == 0
         assert feed.claim(7, announced(body)) is None
-    feed.add(pieces[-1], 0.0)
-    feed.add(pieces[-1], 0.0)
+    assert feed.add(pieces[-1], 0.0) == 0
+    assert feed.add(pieces[-1], 0.0) > 0  # in vain
     assert feed.claim(6, announced(body)) is None
     assert feed.claim(7, announced(body)) == body
     assert feed.claim(7, announced(body)) is None
@@ -244,6 +244,17 @@ def test_pieces_that_nobody_announces_are_bounded():
     assert [number for _, number in feed._partials] == [499]
     feed.clear()
     assert feed._cost_bytes == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99), st.integers(1, 400)), max_size=60))
+def test_what_a_feed_got_is_kept_or_was_in_vain(pieces):
+    feed = Feed(replace(SMALL, max_broadcast_bytes=3000))
+    came = wasted = 0
+    for number, at, size in pieces:
+        wasted += feed.add(pack_piece(INSTANCE, number, bytes(1000), at, size), 0.0)
+        came += size
+    kept = sum(partial.received for partial in feed._partials.values())
+    assert kept <= came <= kept + wasted
 
 
 @given(st.binary(max_size=120))

@@ -18,6 +18,7 @@ from tests.peer.mqtt_kit import (
     SMALL,
     A,
     B,
+    caught_up,
     make_peer,
     mosquitto,
     running,
@@ -115,7 +116,7 @@ async def test_a_broadcast_crosses_the_line_once_and_only_sealed_bytes_do(broker
     secret, public = b"between two alone " * 50, os.urandom(500_000)
     seen = []
 
-    async with spying(broker.allow_spy(), seen), running(*peers):
+    async with spying(broker.allow_spy(), seen) as spy, running(*peers):
         for peer in peers:
             await peer.until(lambda peer=peer: peer.links() == ["up"] * 3)
         await peers[0].transport.send(peers[1].key, secret)
@@ -123,7 +124,7 @@ async def test_a_broadcast_crosses_the_line_once_and_only_sealed_bytes_do(broker
         for peer in peers[1:]:
             await peer.until(lambda peer=peer: public in peer.frames())
         assert secret in peers[1].frames()
-        await anyio.sleep(0.5)  # for the spy to hear all
+        await caught_up(spy, seen)
     feed = [payload for topic, payload in seen if "/feed/" in topic]
     to = [payload for topic, payload in seen if "/to/" in topic]
     assert len(public) < sum(map(len, feed)) < 1.1 * len(public)
@@ -218,7 +219,7 @@ async def test_a_peer_that_stops_is_noticed_at_once_and_found_again(kind, tmp_pa
             async with running(b, seek=False):
                 await a.linked()
                 await b.linked()
-            await a.unlinked(within_s=1)
+            await a.unlinked()
             assert a.why() == ["the other side stopped"]
             again = make_peer(LARGE, settings(LARGE), limits=patient)
             again.transport.seek({A: ()})
@@ -282,7 +283,7 @@ async def test_a_sender_waits_while_its_queue_is_full_and_is_freed_when_the_link
                 taken += 1
         assert scope.cancelled_caught
         assert taken * 2**18 < 2**20 + 3 * 2**20
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while await sent(a, B, bytes(2**18)):
                 pass
         broker.thaw()

@@ -10,9 +10,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.peer.mqtt_kit import QUICK, Mosquitto, spying
+from tests.peer.mqtt_kit import QUICK, Mosquitto, caught_up, spying
 from tests.peer.peer_folders import small_network
+from tidings.crypto.envelope import split_frame
+from tidings.crypto.errors import UnknownKey
 from tidings.crypto.identity import short_id
+from tidings.crypto.network import NetworkAdmin
+from tidings.gossip import wire
 from tidings.gossip.events import (
     Event,
     LinkDown,
@@ -24,8 +28,11 @@ from tidings.gossip.events import (
     TransportWarning,
 )
 from tidings.gossip.state import State
+from tidings.peer.admission import Admission
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened
+from tidings.peer.node import Node
+from tidings.peer.transports.mqtt.topics import Topics
 from tidings.peer.transports.mqtt.transport import MqttTransport
 from tidings.scenarios.engines.town import prepare
 from tidings.scenarios.scenario import load_scenario
@@ -46,7 +53,7 @@ async def at_work(
     folders: list[PeerFolder],
     watch: Callable[[Event], None],
     transport: Callable[[State], MqttTransport] | None = None,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[list[Node]]:
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(opened(each, transport=transport, watch=watch)) for each in folders
@@ -55,7 +62,7 @@ async def at_work(
             for node in nodes:
                 await tasks.start(node.run)
             with anyio.fail_after(60):
-                yield
+                yield nodes
             tasks.cancel_scope.cancel()
 
 
@@ -66,7 +73,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.anyio
 async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> None:
-    folders = small_network(tmp_path, COMPLETE, UNCOMPRESSED, peers=FOLLOWERS + 1, rounds=ROUNDS)
+    sets = (COMPLETE, UNCOMPRESSED, "rules.deadline_s=60.0")  # nobody goes on without the others
+    folders = small_network(tmp_path, *sets, peers=FOLLOWERS + 1, rounds=ROUNDS)
     identities = [each.identity() for each in folders]
     network = folders[0].admission().certificate.network_id
     (tmp_path / "broker").mkdir()
@@ -82,9 +90,12 @@ async def test_one_publish_brings_a_delta_to_all_followers(tmp_path: Path) -> No
         return transport
 
     with broker:
-        async with spying(broker.allow_spy(), heard), at_work(folders, events.append, over_mqtt):
+        async with (
+            spying(broker.allow_spy(), heard) as spy,
+            at_work(folders, events.append, over_mqtt),
+        ):
             await until(lambda: sum(isinstance(e, PeerFinished) for e in events) == len(folders))
-            await anyio.sleep(0.3)  # for the spy to hear all
+            await caught_up(spy, heard)
     news = [e for e in events if isinstance(e, Sent) and e.message == "news"]
     assert len(news) >= ROUNDS * FOLLOWERS * len(folders)
     feed = Counter(topic for topic, _ in heard if "/feed/" in topic)
@@ -127,7 +138,9 @@ async def test_a_late_joiner_pulls_what_a_sleeping_author_left_word_of(tmp_path:
             published: list[Event] = []
             async with at_work([sleeper], published.append, over_mqtt):
                 await until(lambda: any(isinstance(e, PeerFinished) for e in published))
-                await anyio.sleep(0.3)  # its last words
+                key = identities[0].verify_key
+                head = Topics(network, key).head(key)
+                await until(lambda: [topic for topic, _ in heard].count(head) >= ROUNDS)
             async with at_work([joiner], events.append, over_mqtt):
                 await until(
                     lambda: any(
@@ -150,6 +163,56 @@ async def test_a_late_joiner_pulls_what_a_sleeping_author_left_word_of(tmp_path:
     admission = sleeper.admission()
     secrets = (admission.certificate.name.encode(), identities[0].verify_key, b"entry")
     assert not any(secret in payload for payload in left for secret in secrets)
+
+
+@pytest.mark.anyio
+async def test_notices_are_sealed_anew_when_a_member_is_revoked(tmp_path: Path) -> None:
+    """Nobody publishes any more, and yet the outcast reads none, and who is new reads all."""
+    folders = small_network(tmp_path, COMPLETE, "rules.deadline_s=1.0", peers=4, rounds=2)
+    *members, joiner = folders
+    identities = [each.identity() for each in folders]
+    *authors, outcast = (each.verify_key for each in identities[:3])
+    network = joiner.admission().certificate.network_id
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker", network=network, members=identities)
+    heard: list[tuple[str, bytes]] = []
+
+    def over_mqtt(state: State) -> MqttTransport:
+        settings = broker.settings(state.me.identity)
+        return MqttTransport(state.me.identity, network, settings, state.may_link, QUICK)
+
+    def left(by: bytes) -> list[bytes]:
+        return [payload for topic, payload in heard if topic == Topics(network, by).head(by)]
+
+    def epoch(by: bytes) -> int:
+        return split_frame(left(by)[-1], 4096).epoch
+
+    with broker:
+        async with spying(broker.allow_spy(), heard):
+            events: list[Event] = []
+            async with at_work(members, events.append, over_mqtt) as nodes:
+                await until(lambda: sum(isinstance(e, PeerFinished) for e in events) == 3)
+                await until(lambda: all(left(author) for author in authors))
+                before = {author: left(author)[-1] for author in authors}
+                bulletin = NetworkAdmin.open(tmp_path / "network").revoke(outcast)
+                await nodes[0].tell(bulletin)
+                await until(lambda: all(epoch(each) == bulletin.key_epoch for each in authors))
+                nodes[2].state.take_bulletin(bulletin)
+                for author in authors:
+                    wire.decode_notice(before[author], nodes[2].state.door, author)
+                    with pytest.raises(UnknownKey):
+                        wire.decode_notice(left(author)[-1], nodes[2].state.door, author)
+        told = joiner.admission()
+        joiner.join(
+            Admission(network=told.network, certificate=told.certificate, bulletin=bulletin)
+        )
+        events = []
+        async with at_work([joiner], events.append, over_mqtt):
+            await until(lambda: len([e for e in events if isinstance(e, Received)]) == 2)
+    found = {(e.message, e.author) for e in events if isinstance(e, Received)}
+    assert found == {("notice", short_id(author)) for author in authors}
+    # what the outcast left is there as well, and nobody believes it
+    assert {e.sender for e in events if isinstance(e, Refused)} <= {short_id(outcast)}
 
 
 @pytest.mark.anyio

@@ -62,8 +62,11 @@ class Feed:
         self._cost_bytes = 0
         self.progress_at = float("-inf")
 
-    def add(self, message: bytes, now: float) -> None:
-        """Keep a piece; raises Malformed when it is none. Too much pushes out the oldest."""
+    def add(self, message: bytes, now: float) -> int:
+        """Keep a piece; raises Malformed when it is none.
+
+        Too much pushes out the oldest; gives how many bytes were of no use, this piece's or theirs.
+        """
         if len(message) <= _HEADER.size:
             raise Malformed("a piece of a broadcast is empty")
         version, kind, instance, number, at, size = _HEADER.unpack_from(message)
@@ -72,13 +75,13 @@ class Feed:
             raise Malformed("a piece of a broadcast has another form")
         if size > self._limits.max_frame_bytes:
             raise Malformed(f"a broadcast of {size} bytes")
-        partial = self._partials.get((instance, number))
+        partial, wasted = self._partials.get((instance, number)), 0
         if partial is None or partial.size != size:
-            self._drop((instance, number))
+            wasted = self._drop((instance, number))
             partial = self._partials[instance, number] = _Partial(size)
             self._cost_bytes += partial.cost_bytes
         if at in partial.pieces:
-            return
+            return wasted + len(piece)
         self._cost_bytes -= partial.cost_bytes
         partial.pieces[at] = piece
         partial.received += len(piece)
@@ -88,7 +91,8 @@ class Feed:
             self._cost_bytes > self._limits.max_broadcast_bytes
             or len(self._partials) > MAX_BROADCASTS
         ):
-            self._drop(next(iter(self._partials)))
+            wasted += self._drop(next(iter(self._partials)))
+        return wasted
 
     def claim(self, number: int, announced: Announcement) -> bytes | None:
         """Give out the announced broadcast once it is there; forget what cannot be it."""
@@ -112,7 +116,9 @@ class Feed:
         self._partials.clear()
         self._cost_bytes = 0
 
-    def _drop(self, key: tuple[bytes, int]) -> None:
+    def _drop(self, key: tuple[bytes, int]) -> int:
         partial = self._partials.pop(key, None)
-        if partial is not None:
-            self._cost_bytes -= partial.cost_bytes
+        if partial is None:
+            return 0
+        self._cost_bytes -= partial.cost_bytes
+        return partial.cost_bytes

@@ -29,6 +29,9 @@ class MqttLimits(Limits):
     max_inbox_bytes: int = 32 * MIB  # received from the broker and not yet looked at
     max_broadcast_bytes: int = 96 * MIB  # received of one author and not yet announced by it
     max_notice_bytes: int = 4 * KIB  # what a peer leaves at the broker
+    max_waste_bytes: int = 32 * MIB  # of no use, at once on one topic; more mutes the topic
+    waste_bytes_per_s: float = 1e6  # and so much for ever: repeated, or broadcast to others
+    mute_s: float = 60.0
     target_delay_s: float = 1.0
     progress_s: float = 30.0  # a link on which nothing is acknowledged for so long is cut
     broadcast_wait_s: float = 3.0  # after so long without progress it is asked for directly

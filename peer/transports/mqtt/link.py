@@ -141,14 +141,20 @@ class Link:
         """Look again for an announced broadcast: the feed has moved."""
         self._arrived.set()
 
+    @property
+    def wasted_bytes(self) -> int:
+        """How much came that was there already, or too early to be kept."""
+        return self._inflow.wasted_bytes
+
     def receive(self, packet: bytes) -> bool:
-        """Take in a packet; False when it is of another session or was changed."""
+        """Take in a packet; False when it was changed, is of another session, or the link broke."""
+        if self._why is not None:
+            return False
         try:
             kind, number, body = self._channel.open(packet)
         except RemoteError:
             return False
-        if self._why is None:
-            self._take(kind, number, body)
+        self._take(kind, number, body)
         return True
 
     def _take(self, kind: Kind, number: int, body: bytes) -> None:

@@ -41,7 +41,7 @@ async def probe(settings: MqttSettings, network_id: bytes, own_key: bytes, wait_
         await client.__aenter__()
     except (aiomqtt.MqttError, OSError, ValueError) as error:
         abandon(client)
-        raise explain(error, settings) from None
+        raise explain(error, settings).error from None
     try:
         for topic in (link, feed):
             await _Echo(client, topic, settings).come_back(wait_s)

@@ -11,12 +11,11 @@ import anyio
 from anyio.abc import TaskGroup
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ....crypto.errors import TransportError
 from ....crypto.identity import Entropy
 from .client import Client, abandon, new_client
 from .limits import MqttLimits
 from .publisher import DENIED, Publisher
-from .refusal import explain
+from .refusal import Refusal, explain
 from .settings import MqttSettings
 
 FAREWELL_S = 1.0
@@ -56,8 +55,11 @@ class MqttSession:
         self._warn = warn
         self._entropy = entropy
         self._filters: set[str] = set()
+        self._stale: set[str] = set()
         self._tls = settings.tls_context()
         self._client: Client | None = None
+        self._known = False  # it was reached once: what it says from now on is for it to mend
+        self._told: dict[str, float] = {}  # why it cannot be reached, and since when
         self._tasks: TaskGroup | None = None
         self._lost = asyncio.Event()
         self._why = ""
@@ -67,20 +69,39 @@ class MqttSession:
         self._hints = True
         self.out = Publisher(limits, lose=self._lose, warn=warn)
 
-    def follow(self, filters: Iterable[str]) -> None:
-        """Subscribe to exactly these topics, now and after each new connection."""
+    def follow(self, filters: Iterable[str], stale: Iterable[str]) -> None:
+        """Subscribe to exactly these topics, now and after each new connection.
+
+        ``stale`` are others that the broker may remember of a run before.
+        """
         wanted = set(filters)
+        self._stale = set(stale) - wanted
         more, fewer = wanted - self._filters, self._filters - wanted
         self._filters = wanted
         if self._tasks is not None:
             self._tasks.start_soon(self._refollow, more, fewer)
 
     async def open(self) -> None:
-        """Connect for the first time. Raises TransportError when the broker cannot be used."""
-        await self._connect()
+        """Connect, or say once why that cannot be, and leave it to ``run``.
+
+        Raises TransportError for a mistake: the broker was never reached, and what keeps it from
+        being reached is no weather, or has lasted for longer than weather does.
+        """
+        refusal = await self._connect()
+        if refusal is None:
+            self._known = True
+            self._told.clear()
+            return
+        now = anyio.current_time()
+        is_new = refusal.error.what not in self._told
+        since = self._told.setdefault(refusal.error.what, now)
+        if not self._known and now - since >= refusal.patience_s:
+            raise refusal.error
+        if is_new:
+            self._warn(f"{refusal.error}; waiting for it")
 
     async def run(self) -> None:
-        """Stay connected until cancelled."""
+        """Stay connected until cancelled; raises TransportError as ``open`` does."""
         wait_s = self._limits.backoff_min_s
         while True:
             if self._client is not None:
@@ -92,10 +113,7 @@ class MqttSession:
             share = int.from_bytes(self._entropy(4), "big") / 2**32
             await anyio.sleep(wait_s * (0.5 + share / 2))
             wait_s = min(2 * wait_s, self._limits.broker_backoff_max_s)
-            try:
-                await self._connect()
-            except TransportError as error:
-                self._warn(f"{error}; trying again")
+            await self.open()
 
     async def close(self, farewell: Sequence[tuple[str, bytes]]) -> None:
         """Send the ``farewell`` and disconnect, so that the broker does not publish the will."""
@@ -114,7 +132,8 @@ class MqttSession:
             abandon(self._client)
             self._client = None
 
-    async def _connect(self) -> None:
+    async def _connect(self) -> Refusal | None:
+        """Connect; gives why there is no connection."""
         client = new_client(
             self._settings, self._limits, self._client_id, self._presence, self._tls
         )
@@ -124,9 +143,10 @@ class MqttSession:
                 await client.__aenter__()
         except (aiomqtt.MqttError, OSError, ValueError) as error:
             abandon(client)
-            raise explain(error, self._settings) from None
+            return explain(error, self._settings)
         self._client = client
         await anyio.lowlevel.checkpoint_if_cancelled()
+        return None
 
     async def _serve(self, client: Client) -> None:
         """Use a connection until it breaks."""
@@ -138,7 +158,7 @@ class MqttSession:
                 tasks.start_soon(self._read, client)
                 self._tasks = tasks
                 self.out.attach(client, tasks, hints=self._hints)
-                await self._refollow(self._filters, set())
+                await self._refollow(self._filters, self._stale)
                 self.out.hint(self._presence, b"here")
                 if not self._lost.is_set():
                     tasks.start_soon(self._watch)
@@ -200,8 +220,6 @@ class MqttSession:
         client = self._client
         assert client is not None
         try:
-            if fewer:
-                await client.unsubscribe(sorted(fewer))
             if more:
                 filters = sorted(more)
                 codes = await client.subscribe([(name, 1) for name in filters])
@@ -215,6 +233,9 @@ class MqttSession:
                         f"{self._settings.url}: the broker denies the subscription to"
                         f" {', '.join(denied)}; check its ACL"
                     )
+            gone = fewer - self._filters  # some may be wanted again by now
+            if gone:  # last: what an old and a new filter match is heard throughout
+                await client.unsubscribe(sorted(gone))
         except aiomqtt.MqttError as error:
             self._lose(str(error))
 

@@ -150,6 +150,7 @@ class Inflow:
         self._early: dict[int, bytes] = {}
         self._early_bytes = 0
         self._next = 0
+        self.wasted_bytes = 0  # of chunks that were not kept
 
     @property
     def held_bytes(self) -> int:
@@ -180,6 +181,8 @@ class Inflow:
             ):
                 self._early[sequence] = data
                 self._early_bytes += len(data)
+            else:
+                self.wasted_bytes += len(data)
             return []
         items = []
         following: bytes | None = data

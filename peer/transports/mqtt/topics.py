@@ -66,9 +66,17 @@ class Topics:
         """The filter of all that is said to this peer."""
         return f"{self._prefix}to/{self._own_key.hex()}/+"
 
+    def is_to_me(self, topic: str) -> bool:
+        """Whether ``mine`` matches it."""
+        return topic.startswith(self.mine.removesuffix("+"))
+
     def of(self, author: bytes) -> tuple[str, str, str]:
         """The topics that a follower of ``author`` subscribes to."""
         return self.here(author), self.feed(author), self.head(author)
+
+    def by(self, peer: bytes) -> str:
+        """Where ``peer`` speaks to this one."""
+        return f"{self._prefix}to/{self._own_key.hex()}/{peer.hex()}"
 
     def parse(self, topic: str) -> Place | None:
         """What ``topic`` says; None when it is not for this peer or not of this network."""

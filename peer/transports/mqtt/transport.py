@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from ....crypto.errors import RemoteError, TransportError
 from ....crypto.identity import Entropy, Identity, short_id
+from ...clock import monotonic_time
 from ..base import Accept, Backend, Deliver, Left
 from .broadcast import Broadcaster
 from .dialling import Dialling
@@ -33,8 +34,9 @@ from .link import Link
 from .packets import INSTANCE_BYTES, VERSION, Kind
 from .session import MqttSession
 from .settings import MqttSettings
-from .topics import Topics
+from .topics import Place, Topics
 from .warnings import Warnings
+from .waste import Waste
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class MqttTransport:
         self._links: dict[bytes, Link] = {}
         self._sought: frozenset[bytes] = frozenset()
         self._feeds: dict[bytes, Feed] = {}
+        self._waste = Waste(self._limits)
         self._notice = b""  # what this peer leaves
         self._found: dict[bytes, bytes] = {}  # notices of others, not yet delivered
         self._finding = asyncio.Event()
@@ -109,8 +112,9 @@ class MqttTransport:
         """Keep links up until cancelled; see ``Transport.run``.
 
         ``started`` gets the broker's address. ``deliver`` is called from one task for each link.
-        ``TransportError`` when the broker cannot be used at the start: nothing listens, wrong
-        password, TLS fails. Later it is waited for, however long it takes.
+        A broker that is away is waited for, however long it takes. ``TransportError`` when it has
+        not been reached yet and says that this peer makes a mistake (wrong password, TLS fails),
+        or when its name stays unknown.
         """
         self._deliver = deliver
         farewell: list[tuple[str, bytes]] = []
@@ -197,8 +201,23 @@ class MqttTransport:
         followed = self._sought | self._links.keys()
         self._feeds = {peer: self._feeds.get(peer) or Feed(self._limits) for peer in followed}
         self._found = {peer: left for peer, left in self._found.items() if peer in followed}
-        filters = [topic for peer in followed for topic in self._topics.of(peer)]
-        self._session.follow([self._topics.mine, *filters])
+        filters = {topic for peer in followed for topic in self._topics.of(peer)}
+        each = {self._topics.by(peer) for peer in followed}
+        muted = self._waste.muted(monotonic_time())
+        # there is no way to subscribe to all senders but one: strangers wait meanwhile
+        filters |= each if any(map(self._topics.is_to_me, muted)) else {self._topics.mine}
+        self._session.follow(filters - muted, stale=each)
+
+    async def _mute(self, topic: str, sender: bytes) -> None:
+        """Have the broker keep back what is said on a topic, for a while."""
+        for_s = self._limits.mute_s
+        self._warnings.say(
+            f"{short_id(sender)} sends too much that is of no use: for {for_s:g} s nothing is read"
+            f" of {topic}"
+        )
+        self._refollow()
+        await anyio.sleep(for_s)
+        self._refollow()
 
     def _start(self, peer: bytes, channel: Channel) -> Link | None:
         """Begin the link that a handshake made."""
@@ -268,52 +287,64 @@ class MqttTransport:
 
     def _receive(self, topic: str, payload: bytes) -> None:
         place = self._topics.parse(topic)
-        if place is None or not self._admits(place.sender):
+        if place is None:
             return
-        peer = place.sender
+        wasted = len(payload)
         try:
-            match place.kind:
-                case "to":
-                    self._receive_packet(peer, payload)
-                case "here":
-                    self._receive_presence(peer, present=bool(payload))
-                case "feed" if peer in self._feeds:
-                    self._feeds[peer].add(payload, anyio.current_time())
-                    if peer in self._links:
-                        self._links[peer].poke()
-                case "head" if peer in self._feeds and payload:
-                    if len(payload) <= self._limits.max_notice_bytes:
-                        self._found[peer] = payload
-                        self._finding.set()
+            if self._admits(place.sender):
+                wasted = self._take(place, payload)
         except RemoteError as error:
             logger.debug("a message on %s was refused: %s", topic, error)
+        if wasted and self._waste.add(topic, wasted, monotonic_time()) and self._tasks is not None:
+            self._tasks.start_soon(self._mute, topic, place.sender)
 
-    def _receive_packet(self, peer: bytes, packet: bytes) -> None:
+    def _take(self, place: Place, payload: bytes) -> int:
+        """Use a message; gives how much came in vain. Presence, notices and handshakes are small
+        and rare, so all of them count. Raises RemoteError.
+        """
+        peer = place.sender
+        match place.kind:
+            case "to":
+                return self._take_packet(peer, payload)
+            case "here":
+                self._take_presence(peer, present=bool(payload))
+            case "feed" if peer in self._feeds:
+                wasted = self._feeds[peer].add(payload, anyio.current_time())
+                if peer in self._links:
+                    self._links[peer].poke()
+                return wasted
+            case "head" if peer in self._feeds and payload:
+                if len(payload) <= self._limits.max_notice_bytes:
+                    self._found[peer] = payload
+                    self._finding.set()
+        return len(payload)
+
+    def _take_packet(self, peer: bytes, packet: bytes) -> int:
         kind = kind_of(packet)
+        channel = None
         if kind in (Kind.DATA, Kind.STATE, Kind.BYE):
             link = self._links.get(peer)
-            if link is not None and link.receive(packet):
-                return
+            if link is not None:
+                before = link.wasted_bytes
+                if link.receive(packet):
+                    return link.wasted_bytes - before
             channel = self._dialling.proved(peer, packet)
         elif kind == Kind.OFFER:
             is_ours_to_make = self._own_key < peer and peer in self._sought
             has_room = peer in self._links or len(self._links) < self._limits.max_connections
             if has_room and not is_ours_to_make:
                 self._dialling.answer(peer, packet)
-            return
         elif kind == Kind.ANSWER:
             self._dialling.confirm(peer, packet)
-            return
         elif kind == Kind.CONFIRM:
             channel = self._dialling.confirmed(peer, packet)
-        else:
-            return
         if channel is not None:
             link = self._start(peer, channel)
             if link is not None and kind != Kind.CONFIRM:
                 link.receive(packet)
+        return len(packet)
 
-    def _receive_presence(self, peer: bytes, *, present: bool) -> None:
+    def _take_presence(self, peer: bytes, *, present: bool) -> None:
         self._dialling.saw(peer, present=present)
         link = self._links.get(peer)
         if link is not None and not present:
