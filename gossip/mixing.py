@@ -18,8 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .compression import Compression
+from .compression import SPARSE
 from .grid import FloatVector
+from .rules import Rules
 
 Form = Literal["restart", "feedback"]
 
@@ -114,24 +115,24 @@ def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:
     return np.where(restarts, own_copy, z) if restarts.any() else z
 
 
-def gamma_of(form: Form, captured: ArrayLike, compression: Compression) -> NDArray[np.float64]:
+def gamma_of(rules: Rules, captured: ArrayLike) -> NDArray[np.float64]:
     """The step sizes (..., V) that are stable with the forms, from the captured shares (..., V).
 
-    The copies of a model lag behind it by what was not captured, and momentum makes the pull on it
-    several times as strong. The share s itself is too long a step for that: a run seems to do well
-    and is lost hundreds of rounds later. min(s^1.5, 8 s^3) was stable down to 2 of 100 coordinates.
-    What factors of low rank leave is ever harder to say, so there it is s^2. What is tracked must
-    not lag behind: s, and half of it for low rank.
+    The share s itself, but for two kinds of models. Where few coordinates are sent, the copies lag
+    behind in all others, and momentum makes the pull on these several times as strong: with s a
+    run seems to do well and is lost hundreds of rounds later. s^1.5 was stable from a share of a
+    quarter on, and s / 8 below an eighth, with 8 s^3 between (decision 8). And what factors of low
+    rank leave is ever harder to say: s^2, and for what is tracked, which must not lag, s / 2.
     """
     share = np.asarray(captured, dtype=np.float64)
     is_model = np.arange(share.shape[-1]) == 0
-    if compression == "low-rank":
+    if rules.compression == "low-rank":
         share = np.where(is_model, np.square(share), share / 2)
-    else:
+    elif rules.compression.startswith(SPARSE) and rules.has_momentum:
         # products, for the bits of powers may differ between one share and many
-        stable = np.minimum(share * np.sqrt(share), 8 * share * share * share)
-        share = np.where(is_model, stable, share)
-    forms = (form_of(form, vector) for vector in range(share.shape[-1]))
+        part = np.minimum(np.sqrt(share), np.maximum(8 * share * share, 1 / 8))
+        share = np.where(is_model, share * part, share)
+    forms = (form_of(rules.mixing, vector) for vector in range(share.shape[-1]))
     restarts = np.array([each == "restart" for each in forms])
     return np.where(restarts, 1.0, share)
 

@@ -180,7 +180,7 @@ def _publish(state: State, release: FloatVector) -> Published:
     )
     own.append(entry, copy, payload)
     state.base = base_of(rules.mixing, from_grid(step.copy, rules.grid_bits), step.z)
-    state.gamma = gamma_of(rules.mixing, step.captured, rules.compression)
+    state.gamma = gamma_of(rules, step.captured)
     return Published(
         round=state.round,
         sequence=own.sequence,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,9 +82,21 @@ def test_forms() -> None:
     p, z = models(1, 1, 5), models(2, 1, 5)
     assert base_of("restart", p, z) is p
     assert base_of("feedback", p, z) is z
-    assert gamma_of("restart", [0.3], "int8").tolist() == [1]
-    gammas = gamma_of("feedback", [[0.1], [0.25], [0.49], [1.0]], "int8")
-    assert gammas[:, 0].tolist() == pytest.approx([0.008, 0.125, 0.343, 1.0])
+
+
+def feeding_back(compression: str, **more: Any) -> Rules:
+    return Rules(mixing="feedback", compression=compression, **more)
+
+
+def test_steps_are_as_long_as_is_stable() -> None:
+    shares = [[0.1], [0.2], [0.25], [0.49], [1.0]]
+    plain = [row[0] for row in shares]
+    assert (gamma_of(Rules(compression="top-k"), shares) == 1).all()
+    assert gamma_of(feeding_back("int8"), shares)[:, 0].tolist() == plain
+    assert gamma_of(feeding_back("top-k", optimiser="sgd"), shares)[:, 0].tolist() == plain
+    assert gamma_of(feeding_back("top-k", momentum=0), shares)[:, 0].tolist() == plain
+    shorter = gamma_of(feeding_back("random-k-int8"), shares)[:, 0].tolist()
+    assert shorter == pytest.approx([0.0125, 0.064, 0.125, 0.343, 1.0])
 
 
 def test_what_is_tracked_beside_the_model_is_mixed_with_feedback() -> None:
@@ -90,11 +104,10 @@ def test_what_is_tracked_beside_the_model_is_mixed_with_feedback() -> None:
     base = base_of("restart", p, z)
     assert np.array_equal(base[:, 0], p[:, 0])
     assert np.array_equal(base[:, 1], z[:, 1])
-    assert gamma_of("restart", [0.3, 0.5], "int8").tolist() == [1, 0.5]
-    assert gamma_of("restart", [0.3, 0.5], "low-rank").tolist() == [1, 0.25]
-    assert gamma_of("feedback", [0.5, 0.5], "low-rank").tolist() == [0.25, 0.25]
-    alone = gamma_of("feedback", [[0.1], [0.2]], "low-rank")
-    assert alone[:, 0].tolist() == pytest.approx([0.01, 0.04])
+    assert gamma_of(Rules(), [0.3, 0.5]).tolist() == [1, 0.5]
+    assert gamma_of(Rules(compression="low-rank"), [0.3, 0.5]).tolist() == [1, 0.25]
+    assert gamma_of(feeding_back("low-rank"), [0.5, 0.5]).tolist() == [0.25, 0.25]
+    assert gamma_of(feeding_back("top-k"), [0.25, 0.25]).tolist() == [0.125, 0.25]
 
 
 def test_consensus_distance() -> None:
@@ -113,12 +126,13 @@ def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Compression) -> 
     n, bits, topology = 8, 20, made("exponential", 8)
     x = models(7, n, 200)
     start, p = x.copy(), np.zeros((n, 200), dtype=np.int32)
-    rules = Rules(mixing=form, compression=rule, rank=2, shapes=((10, 20),), grid_bits=bits)
-    for round in range(150 if form == "restart" else 400):  # small shares take small steps
+    of_matrix = {"rank": 2, "shapes": ((10, 20),)}
+    rules = Rules(mixing=form, compression=rule, optimiser="sgd", grid_bits=bits, **of_matrix)
+    for round in range(150):
         step = next_step(x, p, rules, round)
         p = step.copy
         own = from_grid(p, bits)
-        gamma = gamma_of(form, step.captured[:, None], rule)[:, 0]
+        gamma = gamma_of(rules, step.captured[:, None])[:, 0]
         base = base_of(form, own[:, None], step.z[:, None])[:, 0]
         pulls = []
         for i in range(n):

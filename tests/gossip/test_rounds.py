@@ -274,7 +274,7 @@ def test_feedback_keeps_what_compression_dropped_and_restart_does_not():
             assert gamma == 1
             assert np.array_equal(state.model, published)
         else:
-            assert gamma == gamma_of(form, [captured], "top-k-int8")[0]
+            assert gamma == gamma_of(town.rules, [captured])[0]
             assert np.allclose(state.model, z, atol=1e-6)
     assert not np.allclose(ends["restart"], ends["feedback"], atol=1e-2)
 

@@ -128,7 +128,7 @@ def _take_step(
     if len(arrays.base):
         copies = from_grid(step.copy, rules.grid_bits)
         arrays.base.put(nodes, base_of(rules.mixing, copies, step.z))
-    arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured, rules.compression)
+    arrays.gamma[nodes] = gamma_of(rules, step.captured)
     return step
 
 

@@ -61,7 +61,7 @@ class RayCrew:
             captured=np.concatenate([each.captured for each in found])[order],
         )
         captured = publication.captured[:, None]  # of the model, the first vector of a release
-        gamma = gamma_of(self._rules.mixing, captured, self._rules.compression)
+        gamma = gamma_of(self._rules, captured)
         self._gamma[wave.publish] = gamma[:, 0]
         return publication
 
