@@ -4,8 +4,8 @@
     python benchmarks/learning.py --rows default bytes     # tables or rows that hold these words
     python benchmarks/learning.py --rows "top 5" --seeds 1 --rates 0.1 0.3
 
-Digits, 16 peers, a multilayer perceptron 64-32-10, batches of 32, no privacy, on the array engine;
-5 local steps and 100 rounds unless a row says otherwise (_learning_rows.py). Figures are means over
+Digits, 16 peers, a multilayer perceptron, batches of 32, no privacy, on the array engine; 5 local
+steps and 100 rounds unless a row says otherwise (_learning_rows.py). Figures are means over
 seeds and peers; bytes are those of whole frames, with headers, signatures and seals. Of several
 learning rates a row shows the one that is best in the end.
 
@@ -47,8 +47,8 @@ class Result:
     """What came of a row: means over the seeds.
 
     ``to_goal`` are the rounds, and ``messages_to_goal`` the messages of a peer, until the mean
-    accuracy is 90 %: infinite where a seed ends without. ``spread`` is the standard deviation of
-    ``late`` over seeds. ``rate`` is the learning rate, None for that of a file that names none.
+    accuracy of all peers and seeds is 90 %: infinite where that is never so. ``spread`` is the
+    standard deviation of ``late`` over seeds. ``rate`` is the learning rate, None for that of a file that names none.
     """
 
     table: str
@@ -144,7 +144,7 @@ def result_of(row: Row, at: int, rate: float | None, curves: Sequence[Curve | No
     """The means over some runs of a row."""
     ended = [one for one in curves if one is not None and one.accuracy[-1] > CHANCE]
     late = np.array([one.accuracy[-1] for one in ended])
-    goals = [one.rounds_to(GOAL) for one in ended]
+    goal, messages = goal_of(ended)
     return Result(
         table=row.table,
         name=row.name,
@@ -153,16 +153,23 @@ def result_of(row: Row, at: int, rate: float | None, curves: Sequence[Curve | No
         early=mean(one.accuracy[min(EARLY, len(one.accuracy)) - 1] for one in ended),
         late=mean(late),
         spread=float(late.std()) if len(late) else math.nan,
-        to_goal=mean(math.inf if goal is None else goal for goal in goals),
-        messages_to_goal=mean(
-            math.inf if goal is None else one.messages[goal - 1]
-            for one, goal in zip(ended, goals, strict=True)
-        ),
+        to_goal=goal,
+        messages_to_goal=messages,
         messages=mean(one.messages[-1] for one in ended),
         wire_bytes=mean(one.wire_bytes[-1] for one in ended),
         diverged=len(curves) - len(ended),
         expected=row.expected[at] if row.expected else None,
     )
+
+
+def goal_of(curves: Sequence[Curve]) -> tuple[float, float]:
+    """After how many rounds, and messages of a peer, the mean of the curves is at 90 %."""
+    if not curves:
+        return math.inf, math.inf
+    above = np.flatnonzero(np.mean([one.accuracy for one in curves], axis=0) >= GOAL)
+    if not len(above):
+        return math.inf, math.inf
+    return float(above[0] + 1), mean(one.messages[above[0]] for one in curves)
 
 
 def mean(values: Iterable[float]) -> float:

@@ -29,12 +29,13 @@ class Curve:
 
     ``accuracy`` is that of their own models, NaN where they were not tested, ``messages`` how many
     each has sent until then, and ``wire_bytes`` how long these were in all, with headers,
-    signatures and seals.
+    signatures and seals. ``ends`` (N,) are the last accuracies of the single peers.
     """
 
     accuracy: NDArray[np.float64]
     messages: NDArray[np.float64]
     wire_bytes: NDArray[np.float64]
+    ends: NDArray[np.float64]
 
     def rounds_to(self, accuracy: float) -> int | None:
         """After how many rounds the mean accuracy is first reached; None: never."""
@@ -64,6 +65,7 @@ class _Totals:
     accuracy: list[float] = field(default_factory=list)
     messages: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    ends: dict[int, float] = field(default_factory=dict)
     _sent: list[int] = field(default_factory=list)
 
     def told(self, time: float, event: RoundDone | ConsensusMeasured) -> None:
@@ -88,14 +90,19 @@ class _Totals:
         self.sizes.append(size_bytes)
 
     def curve(self, peers: int) -> Curve:
-        """The means over so many peers."""
+        """The means over so many peers; those of a central arm all hold one model."""
         return Curve(
             accuracy=np.array(self.accuracy),
             messages=np.cumsum(self.messages) / peers,
             wire_bytes=np.cumsum(self.sizes) / peers,
+            ends=np.array([self.ends.get(peer, self.accuracy[-1]) for peer in range(peers)]),
         )
 
-    # Of single peers nothing is kept.
+    def evaluated(self, nodes: Any, rounds: Any, times: Any, scores: Any) -> None:
+        """Some peers were tested."""
+        self.ends.update(zip(nodes.tolist(), scores.accuracy.tolist(), strict=True))
+
+    # Of single peers nothing else is kept.
 
     def began(self, parameters: int) -> None:
         """See ``Chronicle``."""
@@ -110,9 +117,6 @@ class _Totals:
         """See ``Chronicle``."""
 
     def mixed(self, done: Any, models: Any) -> None:
-        """See ``Chronicle``."""
-
-    def evaluated(self, nodes: Any, rounds: Any, times: Any, scores: Any) -> None:
         """See ``Chronicle``."""
 
     def finished(self, nodes: Any, rounds: Any, times: Any, copies: Any) -> None:

@@ -33,6 +33,7 @@ def logged(scenario: Scenario, folder: Path) -> Curve:
         accuracy=np.array(accuracy),
         messages=np.array([len(sent) / scenario.peers]),
         wire_bytes=np.array([sum(each.size_bytes for each in sent) / scenario.peers]),
+        ends=np.array([e.accuracy for e in tested if e.round == rounds]),
     )
 
 
@@ -43,6 +44,7 @@ def test_a_curve_is_what_the_log_of_a_run_tells(arm: str, tmp_path: Path) -> Non
     scenario = small("engine=array", f'arms=["{arm}"]', one_peer, compressed)
     found, told = learning_curve(scenario), logged(scenario, tmp_path / "run")
     np.testing.assert_allclose(found.accuracy, told.accuracy, atol=1e-12)
+    np.testing.assert_allclose(np.sort(found.ends), np.sort(told.ends), atol=1e-12)
     assert len(found.messages) == scenario.rules.rounds
     assert found.messages[-1] == pytest.approx(told.messages[-1])
     assert found.wire_bytes[-1] == pytest.approx(told.wire_bytes[-1])
@@ -50,7 +52,8 @@ def test_a_curve_is_what_the_log_of_a_run_tells(arm: str, tmp_path: Path) -> Non
 
 def test_rounds_to_an_accuracy() -> None:
     nothing = np.zeros(3)
-    curve = Curve(accuracy=np.array([np.nan, 0.5, 0.7]), messages=nothing, wire_bytes=nothing)
+    accuracy = np.array([np.nan, 0.5, 0.7])
+    curve = Curve(accuracy=accuracy, messages=nothing, wire_bytes=nothing, ends=nothing)
     assert [curve.rounds_to(goal) for goal in (0.5, 0.6, 0.8)] == [2, 3, None]
 
 
