@@ -38,7 +38,7 @@ class Row:
     scenario: str | None = None
     arm: str = "gossip"
     alphas: tuple[float, ...] = (0.1, 0.5)
-    rates: tuple[float, ...] = (0.1, 0.2, 0.4)
+    rates: tuple[float, ...] = (0.2, 0.4)
     expected: tuple[tuple[float, float, float], ...] = ()
 
 

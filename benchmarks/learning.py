@@ -48,7 +48,8 @@ class Result:
 
     ``to_goal`` are the rounds, and ``messages_to_goal`` the messages of a peer, until the mean
     accuracy of all peers and seeds is 90 %: infinite where that is never so. ``spread`` is the
-    standard deviation of ``late`` over seeds. ``rate`` is the learning rate, None for that of a file that names none.
+    standard deviation of ``late`` over seeds. ``rate`` is the learning rate, None for that of a
+    file that names none.
     """
 
     table: str
