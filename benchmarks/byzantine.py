@@ -1,6 +1,6 @@
 """What liars cost: every robust rule against every attack.
 
-    python benchmarks/byzantine.py [--rules nearest] [--shares dirichlet] [--attacks alie ipm]
+    python benchmarks/byzantine.py [--rules nearest] [--shares dirichlet] [--liars 9]
     python benchmarks/byzantine.py --set task.dataset=tidings.scenarios.tasks:digits \\
         learner.module=tidings.scenarios.models:mlp training.learning_rate=0.5
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from itertools import product
 from statistics import mean
 from typing import get_args
@@ -33,8 +32,6 @@ from tidings.scenarios.curves import learning_curve
 from tidings.scenarios.scenario import Scenario, load_scenario
 
 HONEST = 20
-LYING = (2, 7, 12, 17, 22)  # they stand among the honest, not behind them
-LIARS = len(LYING)
 RULES = get_args(RobustRule)
 ATTACKS = (*OWN, *SEEING)
 SHARES = ("iid", "dirichlet")
@@ -43,15 +40,19 @@ WITHIN = 0.03
 Key = tuple[str, str, str]  # rule, shares, attack
 
 
-def scenario(
-    rule: str, shares: str, attack: str, seed: int, rounds: int = 40, changes: Sequence[str] = ()
-) -> Scenario:
-    lies = [f'{{node={node}, behaviour="{attack}"}}' for node in LYING]
+def lying(liars: int) -> list[int]:
+    """Which nodes lie: they stand among the honest, not behind them."""
+    apart = (HONEST + liars) / liars
+    return [int(apart * (number + 0.5)) for number in range(liars)]
+
+
+def scenario(rule: str, shares: str, attack: str, seed: int, asked: argparse.Namespace) -> Scenario:
+    lies = [f'{{node={node}, behaviour="{attack}"}}' for node in lying(asked.liars)]
     sets = (
-        f"peers={HONEST + LIARS}",
-        f"rules.rounds={rounds}",
+        f"peers={HONEST + asked.liars}",
+        f"rules.rounds={asked.rounds}",
         f"rules.robust={rule}",
-        f"rules.byzantine={LIARS}",
+        f"rules.byzantine={asked.liars}",
         'rules.topology={kind="complete"}',
         "rules.compression=none",
         "rules.optimiser=qg-dsgdm",
@@ -66,22 +67,22 @@ def scenario(
         f"partition.kind={shares}",
         "partition.alpha=0.5",
         f"faults={{liars=[{', '.join(lies) if attack else ''}]}}",
-        *changes,
+        *asked.changes,
     )
     return load_scenario("quickstart", sets, {"engine": "array", "seed": seed})
 
 
-def honest_accuracy(one: Scenario) -> float:
+def honest_accuracy(one: Scenario, liars: int) -> float:
     ends = learning_curve(one).ends
-    return float(np.delete(ends, LYING).mean())
+    return float(np.delete(ends, lying(liars)).mean())
 
 
-def measure(keys: list[Key], seeds: list[int], rounds: int, changes: list[str]) -> dict[Key, float]:
+def measure(keys: list[Key], asked: argparse.Namespace) -> dict[Key, float]:
     console = Console(stderr=True)
     found = {}
     for key in track(keys, description="runs", console=console, disable=not console.is_terminal):
-        runs = [scenario(*key, seed, rounds, changes) for seed in seeds]
-        found[key] = mean(honest_accuracy(run) for run in runs)
+        runs = [scenario(*key, seed, asked) for seed in asked.seeds]
+        found[key] = mean(honest_accuracy(run, asked.liars) for run in runs)
     return found
 
 
@@ -106,6 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--liars", type=int, default=5, help="beside the twenty honest nodes")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
     parser.add_argument("--shares", nargs="+", choices=SHARES, default=SHARES)
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=ATTACKS)
@@ -114,7 +116,7 @@ def main() -> int:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     keys = list(product(asked.rules, asked.shares, ("", *asked.attacks)))
-    found = measure(keys, asked.seeds, asked.rounds, asked.changes)
+    found = measure(keys, asked)
     if asked.json:
         rows = [
             {"rule": r, "shares": s, "attack": a, "accuracy": v} for (r, s, a), v in found.items()
