@@ -20,6 +20,7 @@ import numpy as np
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
 from . import links
+from .algorithms.base import Turn
 from .alignment import alignment
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released, Skipped
@@ -159,9 +160,7 @@ def released(release: Release, round: int) -> Released:
 
 def _publish(state: State, release: FloatVector) -> Published:
     rules, own = state.me.rules, state.own
-    vectors, state.memory = state.algorithm.outgoing(
-        state.model, release, state.memory, state.me.step_size, np.array(state.trained)
-    )
+    vectors, state.memory = state.algorithm.outgoing(_turn(state), release)
     step = next_step(vectors, own.copy.reshape(vectors.shape), rules, state.round)
     copy = step.copy.reshape(-1)
     payload = payload_of(step.sent, rules)
@@ -188,6 +187,10 @@ def _publish(state: State, release: FloatVector) -> Published:
         size_bytes=len(payload),
         captured=float(step.captured[0]),
     )
+
+
+def _turn(state: State) -> Turn:
+    return Turn(state.model, state.memory, state.me.step_size, np.array(state.trained))
 
 
 def _spread(state: State) -> Iterator[Effect]:
@@ -293,9 +296,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
             weights = dict(zip(nodes, used[0].tolist(), strict=True))
         cosines = alignment(state.model, own[0], copies[0]).round(3).tolist()
         aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
-    state.model, state.memory = state.algorithm.settle(
-        state.model, base, mixed, state.memory, state.me.step_size, np.array(state.trained)
-    )
+    state.model, state.memory = state.algorithm.settle(_turn(state), base, mixed)
     yield Record(
         event=Mixed(
             round=state.round,

@@ -3,22 +3,20 @@
 A round of a peer that begins with the model x, with V vectors in a release and M remembered:
 
     train     z = Train(x), each local step x -= lr (beta * drift + gradient); privatized
-    outgoing  x, z, memory -> the V vectors to publish, memory
+    outgoing  the turn, z -> the V vectors to publish, memory
     publish   clipped, put on the grid, compressed; the public copy holds V vectors
     mix       each vector by itself: b + gamma * sum_j w_ij (p_j - p_i)
-    settle    the mixed vectors, memory -> the model that the next round begins with, memory
+    settle    the turn, the mixed vectors -> the model that the next round begins with, memory
 
 z is a release: it has been through the privacy gate. All that follows is made of it and of what
 others published, so it is post-processing, whatever a rule derives from it.
 
-Shapes: x and z (..., P), memory (..., M, P), vectors (..., V, P). ``trained`` (...) tells whether z
-came from training; where it did not (the budget is spent), z is x and holds no news. ``step_size``
-is the learning rate times the number of local steps.
+Shapes: x and z (..., P), memory (..., M, P), vectors (..., V, P).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +24,19 @@ from numpy.typing import NDArray
 from ..grid import FloatVector
 
 Flags = NDArray[np.bool_]
+
+
+class Turn(NamedTuple):
+    """What a rule knows of a peer in a round: the model ``before`` (..., P) that it began with, the
+    ``memory`` (..., M, P), and whether it has ``trained`` (...); where it has not (the budget is
+    spent), the release is that model and holds no news. ``step_size`` is the learning rate times
+    the number of local steps.
+    """
+
+    before: FloatVector
+    memory: FloatVector
+    step_size: float
+    trained: Flags
 
 
 class Algorithm(Protocol):
@@ -39,43 +50,30 @@ class Algorithm(Protocol):
         """What is added, times ``beta``, to each gradient of the round, (..., P); None: nothing."""
         ...
 
-    def outgoing(
-        self,
-        before: FloatVector,
-        z: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
-    ) -> tuple[FloatVector, FloatVector]:
-        """The vectors to publish (..., V, P), and the memory then; the arguments are left alone."""
+    def outgoing(self, turn: Turn, z: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The vectors to publish (..., V, P) for the release ``z``, and the memory then.
+
+        The arguments are left alone.
+        """
         ...
 
     def settle(
-        self,
-        before: FloatVector,
-        base: FloatVector,
-        mixed: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
+        self, turn: Turn, base: FloatVector, mixed: FloatVector
     ) -> tuple[FloatVector, FloatVector]:
         """The next model (..., P) and the memory; the arguments are left alone.
 
-        ``before`` is the model that the round began with, ``base`` and ``mixed`` (..., V, P) are
-        what was published and what mixing made of it.
+        ``base`` and ``mixed`` (..., V, P) are what was published and what mixing made of it.
         """
         ...
 
 
-def gradient_of(
-    before: FloatVector, z: FloatVector, step_size: float, trained: Flags
-) -> FloatVector:
+def gradient_of(turn: Turn, z: FloatVector) -> FloatVector:
     """The mean of the steps' directions in a round, (x - z) / (lr steps); 0 without training.
 
     Raises ValueError for a step size of 0: nothing can be told from a round that goes nowhere.
     """
-    if step_size <= 0:
+    if turn.step_size <= 0:
         raise ValueError("a round of no steps has no direction")
-    direction = before - z
-    direction /= np.float32(step_size)
-    return np.where(trained[..., None], direction, np.float32(0))
+    direction = turn.before - z
+    direction /= np.float32(turn.step_size)
+    return np.where(turn.trained[..., None], direction, np.float32(0))

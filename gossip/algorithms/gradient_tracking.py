@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..grid import FloatVector
-from .base import Flags, gradient_of
+from .base import Turn, gradient_of
 
 
 class KGT:
@@ -32,35 +32,22 @@ class KGT:
         """The correction."""
         return memory[..., 0, :]
 
-    def outgoing(
-        self,
-        before: FloatVector,
-        z: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
-    ) -> tuple[FloatVector, FloatVector]:
+    def outgoing(self, turn: Turn, z: FloatVector) -> tuple[FloatVector, FloatVector]:
         """Where the steps led, and their mean direction.
 
         A node that trains no more has none, and 0 would pull on the others' corrections: it says
         what leaves its own as it is.
         """
-        direction = gradient_of(before, z, step_size, trained)
-        direction = np.where(trained[..., None], direction, memory[..., 0, :])
-        return np.stack([z, direction], axis=-2), memory
+        direction = gradient_of(turn, z)
+        direction = np.where(turn.trained[..., None], direction, turn.memory[..., 0, :])
+        return np.stack([z, direction], axis=-2), turn.memory
 
     def settle(
-        self,
-        before: FloatVector,
-        base: FloatVector,
-        mixed: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
+        self, turn: Turn, base: FloatVector, mixed: FloatVector
     ) -> tuple[FloatVector, FloatVector]:
         """The mixture is the model; the correction takes up what mixing did to the direction."""
         pull = mixed[..., 1, :] - base[..., 1, :]
-        pull += memory[..., 0, :]
+        pull += turn.memory[..., 0, :]
         return mixed[..., 0, :], pull[..., None, :]
 
 
@@ -75,30 +62,17 @@ class BEER:
         """Nothing: the step is taken along the tracker, after training has told the gradient."""
         return None
 
-    def outgoing(
-        self,
-        before: FloatVector,
-        z: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
-    ) -> tuple[FloatVector, FloatVector]:
+    def outgoing(self, turn: Turn, z: FloatVector) -> tuple[FloatVector, FloatVector]:
         """A step along the tracker, and the tracker; the memory's gradient is then this round's."""
-        gradient = gradient_of(before, z, step_size, trained)
-        gradient = np.where(trained[..., None], gradient, memory[..., 1, :])
-        tracker = memory[..., 0, :] + gradient
-        tracker -= memory[..., 1, :]
-        stepped = before - np.float32(step_size) * tracker
+        gradient = gradient_of(turn, z)
+        gradient = np.where(turn.trained[..., None], gradient, turn.memory[..., 1, :])
+        tracker = turn.memory[..., 0, :] + gradient
+        tracker -= turn.memory[..., 1, :]
+        stepped = turn.before - np.float32(turn.step_size) * tracker
         return np.stack([stepped, tracker], axis=-2), np.stack([tracker, gradient], axis=-2)
 
     def settle(
-        self,
-        before: FloatVector,
-        base: FloatVector,
-        mixed: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
+        self, turn: Turn, base: FloatVector, mixed: FloatVector
     ) -> tuple[FloatVector, FloatVector]:
         """The mixtures are the model and the tracker."""
-        return mixed[..., 0, :], np.stack([mixed[..., 1, :], memory[..., 1, :]], axis=-2)
+        return mixed[..., 0, :], np.stack([mixed[..., 1, :], turn.memory[..., 1, :]], axis=-2)

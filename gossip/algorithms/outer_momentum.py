@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..grid import FloatVector
-from .base import Flags
+from .base import Turn
 from .quasi_global import DPSGD
 
 
@@ -31,20 +31,13 @@ class OuterMomentum(DPSGD):
     def __init__(self, mu: float) -> None:
         self._mu = np.float32(mu)
 
-    def outgoing(
-        self,
-        before: FloatVector,
-        z: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
-    ) -> tuple[FloatVector, FloatVector]:
+    def outgoing(self, turn: Turn, z: FloatVector) -> tuple[FloatVector, FloatVector]:
         """The look ahead, and the new velocity; where there was no training, x and the old one."""
-        progress: FloatVector = (np.float32(1) - self._mu) * (z - before)
-        velocity: FloatVector = self._mu * memory[..., 0, :] + progress
-        ahead = before + self._mu * velocity
+        progress: FloatVector = (np.float32(1) - self._mu) * (z - turn.before)
+        velocity: FloatVector = self._mu * turn.memory[..., 0, :] + progress
+        ahead = turn.before + self._mu * velocity
         ahead += progress
-        there = trained[..., None]
+        there = turn.trained[..., None]
         ahead = np.where(there, ahead, z).astype(np.float32, copy=False)
-        velocity = np.where(there, velocity, memory[..., 0, :])
+        velocity = np.where(there, velocity, turn.memory[..., 0, :])
         return ahead[..., None, :], velocity[..., None, :]

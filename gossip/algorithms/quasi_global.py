@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..grid import FloatVector
-from .base import Flags
+from .base import Turn
 
 
 class DPSGD:
@@ -31,28 +31,15 @@ class DPSGD:
         """Nothing."""
         return None
 
-    def outgoing(
-        self,
-        before: FloatVector,
-        z: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
-    ) -> tuple[FloatVector, FloatVector]:
+    def outgoing(self, turn: Turn, z: FloatVector) -> tuple[FloatVector, FloatVector]:
         """The release as it is."""
-        return z[..., None, :], memory
+        return z[..., None, :], turn.memory
 
     def settle(
-        self,
-        before: FloatVector,
-        base: FloatVector,
-        mixed: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
+        self, turn: Turn, base: FloatVector, mixed: FloatVector
     ) -> tuple[FloatVector, FloatVector]:
         """The mixture is the model."""
-        return mixed[..., 0, :], memory
+        return mixed[..., 0, :], turn.memory
 
 
 class QuasiGlobal(DPSGD):
@@ -68,19 +55,14 @@ class QuasiGlobal(DPSGD):
         return memory[..., 0, :]
 
     def settle(
-        self,
-        before: FloatVector,
-        base: FloatVector,
-        mixed: FloatVector,
-        memory: FloatVector,
-        step_size: float,
-        trained: Flags,
+        self, turn: Turn, base: FloatVector, mixed: FloatVector
     ) -> tuple[FloatVector, FloatVector]:
         """The mixture is the model; the buffer follows, where there was training."""
         model = mixed[..., 0, :]
-        moved = quasi_global(memory[..., 0, :], before, model, step_size, 1, self.beta)
-        if not trained.all():
-            moved = np.where(trained[..., None], moved, memory[..., 0, :])
+        buffer = turn.memory[..., 0, :]
+        moved = quasi_global(buffer, turn.before, model, turn.step_size, 1, self.beta)
+        if not turn.trained.all():
+            moved = np.where(turn.trained[..., None], moved, buffer)
         return model, moved[..., None, :]
 
 

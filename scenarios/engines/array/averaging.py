@@ -23,7 +23,7 @@ from .checkpoint import Memory
 from .crew import Alone
 from .graph import Graph, Weights
 from .meetings import Meetings
-from .rounds import Publication
+from .rounds import Publication, turn_of
 from .tape import Nodes, Wave
 from .workers import Scores, Workers
 
@@ -194,14 +194,8 @@ class AveragingCrew(Alone):
         """Let the nodes of a wave mix; the weights that were used."""
         mean, used = self.averaging.mix(wave, weights)
         vectors = mean[:, None]  # published and mixed alike: these rules look at the mixed one
-        model, memory = self._rule.settle(
-            self.models(wave.mix),
-            vectors,
-            vectors,
-            self.arrays.remembered.whole_rows(wave.mix),
-            self._step_size,
-            self.arrays.trained[wave.mix],
-        )
+        turn = turn_of(self.arrays, wave.mix, self._step_size)
+        model, memory = self._rule.settle(turn, vectors, vectors)
         self.arrays.models.put(wave.mix, model[:, None])
         self.arrays.remembered.put(wave.mix, memory)
         return used

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....crypto.errors import ConfigError
+from ....gossip.algorithms.base import Turn
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.algorithms.quasi_global import DPSGD
 from ....gossip.central import WeightedMean, draw_participants
@@ -144,9 +145,8 @@ class CentralRun:
 
     def _settle(self, average: GridVector) -> None:
         mixed = from_grid(average, self._rules.grid_bits)[None]
-        self._model, self._memory = self._algorithm.settle(
-            self._model, mixed, mixed, self._memory, self._step_size, np.array(True)
-        )
+        turn = Turn(self._model, self._memory, self._step_size, np.array(True))
+        self._model, self._memory = self._algorithm.settle(turn, mixed, mixed)
         self._global = average
 
     def _post(self, chosen: Nodes, round: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ....gossip.algorithms.base import Algorithm
+from ....gossip.algorithms.base import Algorithm, Turn
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.block_mixing import NOBODY, Hearing, RowSums, block_pull, empty_block, fill, hearing
 from ....gossip.grid import FloatVector, from_grid
@@ -115,13 +115,7 @@ def _take_step(
     step_size: float,
 ) -> Step:
     """Bring the public copies of some nodes to what their ``releases`` (n, P) come to."""
-    vectors, remembered = rule.outgoing(
-        arrays.models.rows(nodes),
-        releases,
-        arrays.remembered.whole_rows(nodes),
-        step_size,
-        arrays.trained[nodes],
-    )
+    vectors, remembered = rule.outgoing(turn_of(arrays, nodes, step_size), releases)
     arrays.remembered.put(nodes, remembered)
     step = next_step(vectors, arrays.public.whole_rows(nodes), rules, rounds[:, None])
     arrays.public.put(nodes, step.copy)
@@ -130,6 +124,12 @@ def _take_step(
         arrays.base.put(nodes, base_of(rules.mixing, copies, step.z))
     arrays.gamma[nodes] = gamma_of(rules, step.captured)
     return step
+
+
+def turn_of(arrays: Arrays, nodes: Nodes, step_size: float) -> Turn:
+    """What the gossip rule knows of some nodes."""
+    memory = arrays.remembered.whole_rows(nodes)
+    return Turn(arrays.models.rows(nodes), memory, step_size, arrays.trained[nodes])
 
 
 def pieces(whole: slice, length: int) -> Iterator[slice]:
@@ -259,7 +259,8 @@ def _settle(
     models = arrays.models.memory[tile]
     remembered = arrays.remembered.columns_of(tile)
     before = np.swapaxes(remembered[:, nodes], 0, 1)
-    settled, memory = rule.settle(models[nodes], base, mixed, before, step_size, trained)
+    turn = Turn(models[nodes], before, step_size, trained)
+    settled, memory = rule.settle(turn, base, mixed)
     models[nodes] = settled
     for slot in range(rule.slots):
         remembered[slot, nodes] = memory[:, slot]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidings.gossip.algorithms.base import Algorithm, gradient_of
+from tidings.gossip.algorithms.base import Algorithm, Turn, gradient_of
 from tidings.gossip.algorithms.chosen import algorithm_of
 from tidings.gossip.algorithms.gradient_tracking import BEER, KGT
 from tidings.gossip.algorithms.outer_momentum import OuterMomentum
@@ -46,9 +46,10 @@ class Network:
             z = (z - np.float32(self.lr) * (pull + gradient(z))).astype(np.float32)
         z = np.where(there[:, None], z, self.x)
         step_size = self.lr * self.steps
-        sent, self.memory = self.rule.outgoing(self.x, z, self.memory, step_size, there)
+        turn = Turn(self.x, self.memory, step_size, there)
+        sent, memory = self.rule.outgoing(turn, z)
         mixed = np.einsum("ij,jvp->ivp", self.W, sent).astype(np.float32)
-        self.x, self.memory = self.rule.settle(self.x, sent, mixed, self.memory, step_size, there)
+        self.x, self.memory = self.rule.settle(turn._replace(memory=memory), sent, mixed)
 
 
 def uneven(nodes: int, size: int) -> tuple[Gradient, np.ndarray]:
@@ -71,17 +72,17 @@ def test_one_node_and_many_have_the_same_bits(name: str, seed: int, nodes: int, 
     before, z = drawn(seed, nodes, size), drawn(seed + 1, nodes, size)
     memory = drawn(seed + 2, nodes, rule.slots, size)
     trained = rng.random(nodes) < 0.7
-    sent, remembered = rule.outgoing(before, z, memory, 0.25, trained)
+    sent, remembered = rule.outgoing(Turn(before, memory, 0.25, trained), z)
     mixed = sent + drawn(seed + 3, *sent.shape)
-    model, settled = rule.settle(before, sent, mixed, remembered, 0.25, trained)
+    model, settled = rule.settle(Turn(before, remembered, 0.25, trained), sent, mixed)
     assert sent.shape == (nodes, rule.vectors, size)
     assert settled.shape == memory.shape
     assert {each.dtype for each in (sent, remembered, model, settled)} == {np.dtype(np.float32)}
     for i in range(nodes):
-        alone, kept = rule.outgoing(before[i], z[i], memory[i], 0.25, trained[i])
+        alone, kept = rule.outgoing(Turn(before[i], memory[i], 0.25, trained[i]), z[i])
         assert alone.tobytes() == sent[i].tobytes()
         assert kept.tobytes() == remembered[i].tobytes()
-        own = rule.settle(before[i], alone, mixed[i], kept, 0.25, trained[i])
+        own = rule.settle(Turn(before[i], kept, 0.25, trained[i]), alone, mixed[i])
         assert own[0].tobytes() == model[i].tobytes()
         assert own[1].tobytes() == settled[i].tobytes()
 
@@ -92,9 +93,9 @@ def test_arguments_are_left_alone(name: str) -> None:
     before, z, memory = drawn(1, 3, 4), drawn(2, 3, 4), drawn(3, 3, rule.slots, 4)
     kept = [each.copy() for each in (before, z, memory)]
     trained = np.array([True, False, True])
-    sent, remembered = rule.outgoing(before, z, memory, 0.1, trained)
+    sent, remembered = rule.outgoing(Turn(before, memory, 0.1, trained), z)
     kept += [sent.copy(), remembered.copy()]
-    rule.settle(before, sent, sent, remembered, 0.1, trained)
+    rule.settle(Turn(before, remembered, 0.1, trained), sent, sent)
     for now, then in zip((before, z, memory, sent, remembered), kept, strict=True):
         assert np.array_equal(now, then)
 
@@ -172,17 +173,17 @@ def test_a_node_that_trains_no_more_moves_no_correction_of_others() -> None:
     net = Network(KGT(), W_of("complete", 4), drawn(5, 4, 3), 0.05, 2)
     for _ in range(5):
         net.round(gradient)
-    sent, _ = net.rule.outgoing(net.x, net.x, net.memory, 0.1, np.zeros(4, dtype=bool))
+    sent, _ = net.rule.outgoing(Turn(net.x, net.memory, 0.1, np.zeros(4, dtype=bool)), net.x)
     assert np.array_equal(sent[:, 1], net.memory[:, 0])
 
 
 def test_a_gradient_is_the_mean_step_and_needs_one() -> None:
     before, z = np.float32([[1, 2]]), np.float32([[0, 4]])
-    there = np.array([True])
-    assert gradient_of(before, z, 0.5, there).tolist() == [[2.0, -4.0]]
-    assert gradient_of(before, z, 0.5, ~there).tolist() == [[0.0, 0.0]]
+    turn = Turn(before, np.zeros((1, 0, 2), np.float32), 0.5, np.array([True]))
+    assert gradient_of(turn, z).tolist() == [[2.0, -4.0]]
+    assert gradient_of(turn._replace(trained=np.array([False])), z).tolist() == [[0.0, 0.0]]
     with pytest.raises(ValueError, match="no steps"):
-        gradient_of(before, z, 0.0, there)
+        gradient_of(turn._replace(step_size=0.0), z)
 
 
 # -- outer momentum -------------------------------------------------------------------------------
