@@ -143,6 +143,7 @@ def test_a_minute_of_chaos(tmp_path: Path) -> None:
 
 @pytest.mark.alone
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 def test_ten_minutes_of_chaos(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(3))
     weather(tmp_path, seed, 2600, 60.0)
@@ -163,7 +164,7 @@ def test_chaos_behind_a_broker_on_a_host_of_its_own(tmp_path: Path) -> None:
     folders = [PeerFolder(tmp_path / "run" / "peers" / name) for name in scenario.names()]
     check_copies(folders)
     for folder in folders:
-        check_budget(folder)
+        check_budget(folder, scenario.privacy.epsilon)
     whys = [line.event.why for line in RunLog(tmp_path / "run") if isinstance(line.event, LinkDown)]
     assert whys, "the cut went through links"
 
