@@ -3,7 +3,8 @@
     python benchmarks/footprint.py
 
 Each row is `tidings peer run` in a process of its own, with four neighbours in processes of their
-own: five rounds of the bundled digits, then idle. The figures are those of one of the five.
+own: five rounds of the bundled digits, then idle. The figures are those of one of the five. The
+environment is the one that `tidings peer service` gives a peer.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ CASES = {
 }
 ENVIRONMENT = {
     **os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "PYTHONNODEBUGRANGES": "1",
 }  # fmt: skip
 # paho imports dnspython where it finds it, which brings the libraries of DNS over QUIC: 19 MB. Only
 # libp2p depends on it, so a board with tidings[mqtt] has none.

@@ -39,6 +39,8 @@ WorkingDirectory={raw_folder}
 ExecStart={python} -m tidings peer run {folder}
 Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 Environment=OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+# One heap for all threads, and no columns for tracebacks: a megabyte less.
+Environment=MALLOC_ARENA_MAX=1 PYTHONNODEBUGRANGES=1
 Restart=always
 RestartSec=5s
 # A peer ends within 3 s of SIGTERM; all that is stored survives a kill as well.
