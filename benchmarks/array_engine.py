@@ -37,7 +37,7 @@ from rich.table import Table
 
 from tidings.gossip.rules import Rules, TopologyRule
 from tidings.gossip.topology import Topology
-from tidings.scenarios.cohort.base import make_cohort
+from tidings.scenarios.cohort.chosen import make_cohort
 from tidings.scenarios.engines.array.arrays import Arrays
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.graph import Graph

@@ -38,7 +38,8 @@ from tidings.gossip.topology_rule import TopologyRule
 from tidings.peer.learners.base import TrainingPlan
 from tidings.peer.learners.data import Dataset
 from tidings.peer.learners.spec import LearnerConfig, resolve
-from tidings.scenarios.cohort.base import Cohort, Noise, make_cohort
+from tidings.scenarios.cohort.base import Cohort, Noise
+from tidings.scenarios.cohort.chosen import make_cohort
 from tidings.scenarios.scenario import Scenario
 
 FEATURES, CLASSES, RECORDS = 64, 10, 40

@@ -18,8 +18,9 @@ from tidings.peer.learners.softmax import SoftmaxLearner
 from tidings.peer.learners.spec import LearnerConfig, build_learner
 from tidings.scenarios.cohort import chunked
 from tidings.scenarios.cohort.alone import AloneCohort
-from tidings.scenarios.cohort.base import Noise, make_cohort
+from tidings.scenarios.cohort.base import Noise
 from tidings.scenarios.cohort.chance import NormalStreams, poisson_samples
+from tidings.scenarios.cohort.chosen import make_cohort
 from tidings.scenarios.cohort.chunked import ChunkedCohort
 from tidings.scenarios.cohort.dense import DenseKernel
 from tidings.scenarios.cohort.functional import FunctionalKernel

@@ -14,7 +14,7 @@ from ....gossip.factors import numbers_of, values_of
 from ....gossip.rules import Rules
 from ....gossip.topology import Topology
 from ...attacks import poisoned
-from ...cohort.base import make_cohort
+from ...cohort.chosen import make_cohort
 from ...event_tables import EventTables
 from ...scenario import Scenario
 from ...world import World, shares_of
