@@ -142,15 +142,17 @@ def rounds_table(summary: RunSummary) -> Table:
 
 
 def peers_table(summary: RunSummary) -> Table:
-    """One line for each peer; of the rarer figures, those that differ from the usual somewhere."""
+    """One line for each peer; a figure that tells nothing of anybody has no column."""
     peers = summary.by_peer
     columns = {
         "rounds": [str(peer.rounds) for peer in peers],
         "accuracy": [percent(peer.accuracy) for peer in peers],
-        "ε": [number(peer.epsilon) for peer in peers],
-        "sent": [size(peer.bytes_sent) for peer in peers],
-        "received": [size(peer.bytes_received) for peer in peers],
     }
+    if any(peer.epsilon is not None for peer in peers):
+        columns["ε"] = [number(peer.epsilon) for peer in peers]
+    columns["sent"] = [size(peer.bytes_sent) for peer in peers]
+    if any(peer.bytes_received for peer in peers):  # large runs tell of those sent alone
+        columns["received"] = [size(peer.bytes_received) for peer in peers]
     rarer = {
         "refused": (0, [peer.refused for peer in peers]),
         "missed": (0, [peer.missing for peer in peers]),
