@@ -7,7 +7,7 @@ the same as those of N peers that mix by themselves, whatever the width of a blo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,21 +59,6 @@ def hearing(sources: Sources, weights: FloatVector, copies: int) -> Hearing:
         unlike=unlike,
         weights=w[unlike],
     )
-
-
-def padded(
-    neighbours: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
-) -> tuple[Sources, FloatVector]:
-    """Neighbours and weights of N peers as (N, K) arrays, K the largest degree."""
-    k = max((len(row) for row in neighbours), default=0)
-    sources = np.full((len(neighbours), k), NOBODY, dtype=np.int64)
-    w = np.zeros((len(neighbours), k), dtype=np.float32)
-    for i, (row, row_weights) in enumerate(zip(neighbours, weights, strict=True)):
-        if len(row) != len(row_weights):
-            raise ValueError(f"peer {i} has {len(row)} neighbours and {len(row_weights)} weights")
-        sources[i, : len(row)] = row
-        w[i, : len(row)] = row_weights
-    return sources, w
 
 
 def row_sums(sources: Sources) -> RowSums:

@@ -73,22 +73,6 @@ def _symmetric(
     return weights
 
 
-def padded_rows(links: Links, weights: FloatArray) -> tuple[IntArray, NDArray[np.float32]]:
-    """Neighbours and weights of all nodes as (N, K) arrays, K the largest degree, for block_mixing.
-
-    A node with fewer neighbours is its own neighbour of weight 0, which adds nothing: not even to
-    the bits.
-    """
-    degrees = links.degrees
-    k = int(degrees.max(initial=0))
-    index = np.repeat(np.arange(links.nodes)[:, None], k, axis=1)
-    w = np.zeros((links.nodes, k), dtype=np.float32)
-    there = np.arange(k) < degrees[:, None]
-    index[there] = links.senders
-    w[there] = weights
-    return index, w
-
-
 def mixing_matrix(links: Links, samples: ArrayLike | None = None) -> FloatArray:
     """W (N, N) of a round's links; its rows sum to 1. Raises ValueError as ``link_weights``."""
     W = np.zeros((links.nodes, links.nodes))

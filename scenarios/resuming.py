@@ -103,13 +103,17 @@ def _compared(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if log.exists() and (number := _differs(before, log)):
+        length = log.stat().st_size if log.exists() else 0
+        if length and (number := _differs(before, log)):
             raise ConfigError(
                 f"the run does not come to what it came to before, from line {number} on",
                 where=str(log),
                 fix=f"use the versions that began it; its first log is {before}",
             )
-        before.unlink()
+        if length < before.stat().st_size:  # stopped again, earlier than before
+            os.replace(before, log)
+        else:
+            before.unlink()
 
 
 def _differs(before: Path, after: Path) -> int:

@@ -14,7 +14,6 @@ from tidings.gossip.weights import (
     link_weights,
     metropolis_hastings,
     mixing_matrix,
-    padded_rows,
     row_weights,
 )
 
@@ -70,11 +69,6 @@ def test_rows_equal_the_matrix(
     for node, row in enumerate(rows):
         assert tuple(row) == topology.in_neighbours(node, round)
         assert list(row.values()) == W[node, list(row)].tolist()
-    index, w = padded_rows(topology.links(round), link_weights(topology.links(round), samples))
-    for node, row in enumerate(rows):
-        rest = index.shape[1] - len(row)  # a node is its own neighbour there, with no weight
-        assert index[node].tolist() == [*row, *[node] * rest]
-        assert w[node].tolist() == [*map(np.float32, row.values()), *[0.0] * rest]
 
 
 def test_equal_counts_are_uniform_weights() -> None:

@@ -51,8 +51,11 @@ def test_what_follows_from_a_seed_comes_to_the_same_log(
     scenario = small("rules.rounds=6", *sets)
     run_scenario(scenario, tmp_path / "whole", unseen)
     interrupted(scenario, tmp_path / "parts", 3)
+    (log,) = (tmp_path / "parts").rglob(LOG_NAME)
+    first = log.read_bytes()
     with pytest.raises(KeyboardInterrupt):
         resume_scenario(tmp_path / "parts", stopping(2))
+    assert log.read_bytes() == first, "a stop before the old one loses nothing"
     resume_scenario(tmp_path / "parts", unseen)
     whole, parts = (sorted((tmp_path / name).rglob(LOG_NAME)) for name in ("whole", "parts"))
     assert [log.read_bytes() for log in parts] == [log.read_bytes() for log in whole]

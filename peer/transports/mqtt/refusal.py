@@ -57,15 +57,8 @@ _REFUSED = {
         'set protocol to "5" or to "3.1.1"',
         _MISTAKE,
     ),
-    2: ("it does not accept the client id", "look at the broker's log", _MISTAKE),
-    3: ("it is not available", "look at the broker's log", _WEATHER),
-    4: ("it does not know this name with this password", "check username and password", _MISTAKE),
-    5: (
-        "it does not authorize this peer",
-        "check username, password and the broker's ACL",
-        _MISTAKE,
-    ),
 }
+_REFUSED |= {old: _REFUSED[new] for old, new in {2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}.items()}
 _UNKNOWN_NAME = ("this host name is not known", "check the spelling of the host")
 _TEXTS = (
     (
