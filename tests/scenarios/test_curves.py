@@ -106,10 +106,10 @@ def test_frugal_is_as_good_as_dpsgd_for_a_thirtieth_of_its_bytes() -> None:
 
 def test_the_strongest_compression_of_the_table_learns() -> None:
     """Decision 8: with restart, 2 of 100 parameters a message are enough, if slow."""
-    rules = {"compression": "top-k-int8", "keep": 0.02, "rounds": 60}
+    rules = {"compression": "top-k-int8", "keep": 0.02, "rounds": 80}
     topology = {"topology": {"kind": "exponential"}}
     curve = learning_curve(resolve_scenario(PLAIN | {"rules": rules | topology}, where="plain"))
-    assert curve.accuracy[-1] > 0.7  # seeds differ by some points; chance is 0.1
+    assert curve.accuracy[-1] > 0.8
 
 
 @pytest.mark.nightly
