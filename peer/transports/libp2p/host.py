@@ -27,12 +27,13 @@ from .imports import (
     PeerStore,
     RawConnection,
     RetryConfig,
+    SecurityMultistream,
     Swarm,
     TransportUpgrader,
     create_new_key_pair,
     create_noise_key_pair,
 )
-from .muxer import BoundedMuxer, BriefMultiselect
+from .muxer import BoundedMuxer, BriefMultiselect, DirectSelect
 from .tcp import Doorstep, ExclusiveTcp
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,14 @@ class MembersOnlyNoise(NoiseTransport):  # type: ignore[misc]
         return session
 
 
+class NoiseAlone(SecurityMultistream):  # type: ignore[misc]
+    """Agrees on Noise and nothing else."""
+
+    def __init__(self, noise: MembersOnlyNoise) -> None:
+        super().__init__({NOISE: noise})
+        self._selector.multiselect_client = DirectSelect()
+
+
 class SlotReturningSwarm(Swarm):  # type: ignore[misc]
     """A swarm whose inbound slots come back, and that keeps one connection for each peer.
 
@@ -125,6 +134,7 @@ class GuardedHost(BasicHost):  # type: ignore[misc]
     def __init__(self, swarm: Swarm, handlers: Mapping[str, StreamHandler]) -> None:
         super().__init__(swarm, default_protocols={}, disable_identify_address_discovery=True)
         self.multiselect = BriefMultiselect(dict(handlers))
+        self.multiselect_client = DirectSelect()
 
     async def _swarm_stream_handler(self, net_stream: Any) -> None:
         try:
@@ -164,7 +174,8 @@ async def open_host(
     tcp = ExclusiveTcp(bound, limits)
     peerstore = PeerStore()
     peerstore.add_key_pair(identifier, key_pair)
-    upgrader = TransportUpgrader({NOISE: MembersOnlyNoise(key_pair, accept, may_call)}, {})
+    upgrader = TransportUpgrader({}, {})
+    upgrader.security_multistream = NoiseAlone(MembersOnlyNoise(key_pair, accept, may_call))
     upgrader.muxer_multistream = BoundedMuxer()
     swarm = SlotReturningSwarm(
         identifier,

@@ -23,12 +23,21 @@ try:
     from libp2p.network.swarm import Swarm
     from libp2p.peer.id import ID
     from libp2p.peer.peerstore import PeerStore
+    from libp2p.protocol_muxer.exceptions import (
+        MultiselectClientError,
+        MultiselectCommunicatorError,
+    )
     from libp2p.protocol_muxer.multiselect import Multiselect
+    from libp2p.protocol_muxer.multiselect_client import (
+        MULTISELECT_PROTOCOL_ID,
+        MultiselectClient,
+    )
     from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
     from libp2p.security.exceptions import HandshakeFailure
     from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
     from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
     from libp2p.security.noise.transport import Transport as NoiseTransport
+    from libp2p.security.security_multistream import SecurityMultistream
     from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
     from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
     from libp2p.stream_muxer.yamux.yamux import (
@@ -42,6 +51,7 @@ try:
     from libp2p.transport.exceptions import OpenConnectionError
     from libp2p.transport.tcp.tcp import TCP
     from libp2p.transport.upgrader import TransportUpgrader
+    from libp2p.utils import encode_delim
     from multiaddr import Multiaddr
 except ImportError as error:
     raise ConfigError(
@@ -53,6 +63,7 @@ __all__ = [
     "HEADER_SIZE",
     "ID",
     "MAX_PLAINTEXT_LENGTH",
+    "MULTISELECT_PROTOCOL_ID",
     "NOISE",
     "TCP",
     "TYPE_DATA",
@@ -66,7 +77,10 @@ __all__ = [
     "IOException",
     "Multiaddr",
     "Multiselect",
+    "MultiselectClient",
+    "MultiselectClientError",
     "MultiselectCommunicator",
+    "MultiselectCommunicatorError",
     "MuxedConnUnavailable",
     "MuxerMultistream",
     "NoiseTransport",
@@ -74,12 +88,14 @@ __all__ = [
     "PeerStore",
     "RawConnection",
     "RetryConfig",
+    "SecurityMultistream",
     "Swarm",
     "TransportUpgrader",
     "TrioTCPStream",
     "Yamux",
     "create_new_key_pair",
     "create_noise_key_pair",
+    "encode_delim",
 ]
 
 

@@ -181,9 +181,15 @@ class ExclusiveTcp(TCP):  # type: ignore[misc]
         return _Listener(handler_function, self)
 
     async def dial(self, maddr: Any) -> Any:
-        """Open a connection; names are resolved by the system."""
+        """Open a connection; names are resolved by the system.
+
+        Raises OpenConnectionError when the address does not answer in time. The handshake has a
+        time of its own: a line that heals late in this one must not cut it short.
+        """
         address = parse(str(maddr))
-        return RawConnection(self.track(await _connect(address)), True)
+        with trio.move_on_after(self._limits.dial_s):
+            return RawConnection(self.track(await _connect(address)), True)
+        raise OpenConnectionError(f"{address} did not answer for {self._limits.dial_s:g} s")
 
 
 async def _connect(address: TcpAddress) -> trio.SocketStream:

@@ -187,6 +187,7 @@ class Libp2pTransport:
         wait_s = limits.backoff_min_s
         with scope:
             while True:
+                since = trio.current_time()
                 link = self._links.get(peer)
                 if link is None and self._accept(peer):
                     link = await self._dial(peer)
@@ -200,14 +201,16 @@ class Libp2pTransport:
                     # A link that breaks at once is no reason to dial faster.
                     if trio.current_time() - since > limits.backoff_max_s:
                         wait_s = limits.backoff_min_s
+                    since = trio.current_time()
+                # A dial that lasted has been the pause: a line that heals is found by the next.
                 share = int.from_bytes(self._entropy(4), "big") / 2**32
-                await trio.sleep(wait_s * (0.5 + share / 2))
+                await trio.sleep_until(since + wait_s * (0.5 + share / 2))
                 wait_s = min(2 * wait_s, limits.backoff_max_s)
 
     async def _dial(self, peer: bytes) -> Link | None:
         """Try the peer's addresses one after another."""
         for address in self._where(peer):
-            with trio.move_on_after(self._limits.dial_s):
+            with trio.move_on_after(self._limits.dial_s + self._limits.handshake_s):
                 link = await self._open(peer, address)
                 if link is not None:
                     return link
