@@ -47,12 +47,15 @@ NUDGES = 4  # how often within a deadline a late neighbour is asked
 def proceed(state: State, now: float) -> Iterator[Effect]:
     """Go on if what the peer waits for has come."""
     if state.phase is Phase.GATHERING:
-        neighbours = state.topology.all_neighbours(state.index)
-        if len(state.keys_at(neighbours)) == len(neighbours) and all(
-            state.has_met(key) or key in state.absent or state.excluded(key)
-            for key in state.neighbours()
-        ):
+        keys = state.neighbours()
+        met = [key for key in keys if state.has_met(key)]
+        gone = [key for key in keys if key in state.absent or state.excluded(key)]
+        if len({*met, *gone}) == len(state.topology.all_neighbours(state.index)):
             yield from stop_gathering(state, now)
+        elif met and state.own.sequence and not state.hurried:
+            # they are in the midst of their rounds: who does not come now may be gone itself
+            state.hurried = True
+            yield SetTimer(timer=GATHER, at=now + state.me.rules.deadline_s / NUDGES)
     elif state.phase is Phase.WAITING and not _awaited(state) and not _is_alone(state):
         yield from _mix(state, now)
 

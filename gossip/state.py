@@ -136,6 +136,7 @@ class State:
         self.phase = Phase.TRAINING
         self.resume_phase = Phase.TRAINING  # where gathering leads to
         self.returning = False  # no training since gathering
+        self.hurried = False  # gathering waits but little longer, for a neighbour is there
         self.round = 1
         self.model = initial  # x_i at the start of the round
         # b_i of the round, (V, P)
@@ -253,7 +254,7 @@ class State:
     def gather(self) -> None:
         """Wait for the neighbours' hellos before carrying on."""
         self.resume_phase, self.phase = self.phase, Phase.GATHERING
-        self.returning = True
+        self.returning, self.hurried = True, False
 
     @property
     def may_publish(self) -> bool:

@@ -256,6 +256,28 @@ def test_one_neighbour_in_the_same_round_is_reason_enough_to_stay():
 # -- mixing forms ------------------------------------------------------------------------------
 
 
+def test_one_that_comes_back_waits_little_for_neighbours_that_are_gone_as_well():
+    town = Town(3, rounds=9)
+    town.start()
+    town.run(2)
+    town.crash(2)
+    state = town.restart(0)
+    town.exchange()
+    assert state.phase is Phase.GATHERING  # peer 2 may be about to greet
+    town.pass_time(town.rules.deadline_s / 4 + 0.01)
+    assert town.jobs[0] is not None
+
+
+def test_one_that_begins_waits_for_all_as_long_as_a_round_may_take():
+    town = Town(3, rounds=9)
+    town.crash(2)
+    town.start()
+    town.pass_time(town.rules.deadline_s * 0.9)
+    assert town.jobs[0] is None
+    town.pass_time(town.rules.deadline_s * 0.2)
+    assert town.jobs[0] is not None
+
+
 def test_feedback_keeps_what_compression_dropped_and_restart_does_not():
     z = np.linspace(0.01, 0.9, 24, dtype=np.float32)
     ends = {}
