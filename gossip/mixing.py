@@ -77,10 +77,13 @@ def _alike(
     there: NDArray[np.bool_],
 ) -> FloatVector:
     """The pull of neighbours of one ``weight`` (..., 1); who is not ``there`` (..., K) is zeros."""
-    total = np.zeros_like(own)
-    for k in range(there.shape[-1]):
+    if not there.shape[-1]:
+        return np.zeros_like(own)
+    total = copies[..., 0, :].copy()
+    for k in range(1, there.shape[-1]):
         total += copies[..., k, :]
-    total -= there.sum(axis=-1, keepdims=True).astype(np.float32) * own
+    count = there.sum(axis=-1, keepdims=True).astype(np.float32)
+    total -= own if (count == 1).all() else count * own
     total *= weight
     return total
 
@@ -104,11 +107,16 @@ def form_of(form: Form, vector: int) -> Form:
     return form if vector == 0 else "feedback"
 
 
+def is_own_copy(form: Form, vectors: int) -> bool:
+    """Whether the base of a release of so many vectors is the public copy itself, and not z."""
+    return form == "restart" and vectors == 1
+
+
 def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:
     """What the neighbours' pull is added to, each vector by its form, (..., V, P): its public copy
     or what was to be published, z.
     """
-    if form == "restart" and z.shape[-2] == 1:
+    if is_own_copy(form, z.shape[-2]):
         return own_copy
     forms = (form_of(form, vector) for vector in range(z.shape[-2]))
     restarts = np.array([each == "restart" for each in forms])[:, None]

@@ -27,7 +27,7 @@ from .events import BudgetSpent, Mixed, Published, Released, Skipped
 from .feed import NO_HASH, Version, payload_digest
 from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
-from .mixing import base_of, gamma_of
+from .mixing import base_of, gamma_of, is_own_copy
 from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
 from .robust import robust_mix
@@ -287,7 +287,9 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
     mixed = base
     aligned: dict[str, float] = {}
     if nodes:
-        own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
+        own = base
+        if not is_own_copy(rules.mixing, len(base)):
+            own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
         heard = [versions[node].copy for node in nodes]
         copies = from_grid(np.stack(heard) if len(nodes) > 1 else heard[0][None], rules.grid_bits)
         copies = copies.reshape(len(nodes), *shape).swapaxes(0, 1)
@@ -299,7 +301,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
             weights = dict(zip(nodes, used[0].tolist(), strict=True))
         cosines = alignment(state.model, own[0], copies[0]).round(3).tolist()
         aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
-    state.model, state.memory = state.algorithm.settle(_turn(state), base, mixed)
+    turn, state.model = _turn(state), mixed[0]
     yield Record(
         event=Mixed(
             round=state.round,
@@ -318,6 +320,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
             alignment=aligned,
         )
     )
+    state.memory = state.algorithm.settle(turn, base, mixed)
     yield Evaluate(round=state.round, model=state.model)
     for feed in state.feeds.values():
         feed.forget_versions(state.round)

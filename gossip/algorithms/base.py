@@ -6,7 +6,10 @@ A round of a peer that begins with the model x, with V vectors in a release and 
     outgoing  the turn, z -> the V vectors to publish, memory
     publish   clipped, put on the grid, compressed; the public copy holds V vectors
     mix       each vector by itself: b + gamma * sum_j w_ij (p_j - p_i)
-    settle    the turn, the mixed vectors -> the model that the next round begins with, memory
+    settle    the turn, the mixed vectors -> memory
+
+The first of the vectors is the model: that which is published, and, mixed, that which the next
+round begins with.
 
 z is a release: it has been through the privacy gate. All that follows is made of it and of what
 others published, so it is post-processing, whatever a rule derives from it.
@@ -57,10 +60,8 @@ class Algorithm(Protocol):
         """
         ...
 
-    def settle(
-        self, turn: Turn, base: FloatVector, mixed: FloatVector
-    ) -> tuple[FloatVector, FloatVector]:
-        """The next model (..., P) and the memory; the arguments are left alone.
+    def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
+        """The memory that the next round begins with; the arguments are left alone.
 
         ``base`` and ``mixed`` (..., V, P) are what was published and what mixing made of it.
         """

@@ -42,13 +42,11 @@ class KGT:
         direction = np.where(turn.trained[..., None], direction, turn.memory[..., 0, :])
         return np.stack([z, direction], axis=-2), turn.memory
 
-    def settle(
-        self, turn: Turn, base: FloatVector, mixed: FloatVector
-    ) -> tuple[FloatVector, FloatVector]:
-        """The mixture is the model; the correction takes up what mixing did to the direction."""
+    def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
+        """The correction takes up what mixing did to the direction."""
         pull = mixed[..., 1, :] - base[..., 1, :]
         pull += turn.memory[..., 0, :]
-        return mixed[..., 0, :], pull[..., None, :]
+        return pull[..., None, :]
 
 
 class BEER:
@@ -71,8 +69,6 @@ class BEER:
         stepped = turn.before - np.float32(turn.step_size) * tracker
         return np.stack([stepped, tracker], axis=-2), np.stack([tracker, gradient], axis=-2)
 
-    def settle(
-        self, turn: Turn, base: FloatVector, mixed: FloatVector
-    ) -> tuple[FloatVector, FloatVector]:
-        """The mixtures are the model and the tracker."""
-        return mixed[..., 0, :], np.stack([mixed[..., 1, :], turn.memory[..., 1, :]], axis=-2)
+    def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
+        """The mixture of the trackers, and the gradient."""
+        return np.stack([mixed[..., 1, :], turn.memory[..., 1, :]], axis=-2)

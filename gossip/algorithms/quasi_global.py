@@ -35,11 +35,9 @@ class DPSGD:
         """The release as it is."""
         return z[..., None, :], turn.memory
 
-    def settle(
-        self, turn: Turn, base: FloatVector, mixed: FloatVector
-    ) -> tuple[FloatVector, FloatVector]:
-        """The mixture is the model."""
-        return mixed[..., 0, :], turn.memory
+    def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
+        """The memory as it is."""
+        return turn.memory
 
 
 class QuasiGlobal(DPSGD):
@@ -54,16 +52,13 @@ class QuasiGlobal(DPSGD):
         """The buffer."""
         return memory[..., 0, :]
 
-    def settle(
-        self, turn: Turn, base: FloatVector, mixed: FloatVector
-    ) -> tuple[FloatVector, FloatVector]:
-        """The mixture is the model; the buffer follows, where there was training."""
-        model = mixed[..., 0, :]
+    def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
+        """The buffer follows the model, where there was training."""
         buffer = turn.memory[..., 0, :]
-        moved = quasi_global(buffer, turn.before, model, turn.step_size, 1, self.beta)
+        moved = quasi_global(buffer, turn.before, mixed[..., 0, :], turn.step_size, 1, self.beta)
         if not turn.trained.all():
             moved = np.where(turn.trained[..., None], moved, buffer)
-        return model, moved[..., None, :]
+        return moved[..., None, :]
 
 
 def quasi_global(

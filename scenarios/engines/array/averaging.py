@@ -195,8 +195,8 @@ class AveragingCrew(Alone):
         mean, used = self.averaging.mix(wave, weights)
         vectors = mean[:, None]  # published and mixed alike: these rules look at the mixed one
         turn = turn_of(self.arrays, wave.mix, self._step_size)
-        model, memory = self._rule.settle(turn, vectors, vectors)
-        self.arrays.models.put(wave.mix, model[:, None])
+        memory = self._rule.settle(turn, vectors, vectors)
+        self.arrays.models.put(wave.mix, vectors)
         self.arrays.remembered.put(wave.mix, memory)
         return used
 

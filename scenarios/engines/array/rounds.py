@@ -260,7 +260,7 @@ def _settle(
     remembered = arrays.remembered.columns_of(tile)
     before = np.swapaxes(remembered[:, nodes], 0, 1)
     turn = Turn(models[nodes], before, step_size, trained)
-    settled, memory = rule.settle(turn, base, mixed)
-    models[nodes] = settled
+    memory = rule.settle(turn, base, mixed)
+    models[nodes] = mixed[:, 0]
     for slot in range(rule.slots):
         remembered[slot, nodes] = memory[:, slot]
