@@ -176,7 +176,7 @@ class Feed:
         step = decode(news.payload, self.copy.size)
         start = self.copy if news.base == self.sequence else self.genesis
         try:
-            copy = add(start, step)
+            copy = add(start, step, out=step)
         except OverflowError:
             raise WrongState("the payload leads off the grid") from None
         if state_hash(copy) != header.state:
@@ -264,7 +264,7 @@ class Feed:
         total = np.zeros_like(self.copy)
         try:
             for delta in missed:
-                total = add(total, decode(delta.payload, total.size))
+                add(decode(delta.payload, total.size), total, out=total)
         except OverflowError:  # from one end of the grid to the other: no honest model does
             return 0, self._whole()
         step = integers.encode(total)

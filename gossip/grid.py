@@ -18,7 +18,7 @@ FloatVector = NDArray[np.float32]
 LARGEST = 2**31 - 1
 SMALLEST = -(2**31)
 ALL_ZERO = 32  # how many low bits are 0 where all are
-_ADDED = 2**14  # coordinates that are tested at once
+_ADDED = 2**15  # coordinates that are added and tested at once
 
 
 class GridOverflow(OverflowError):
@@ -46,15 +46,17 @@ def from_grid(p: GridVector, grid_bits: int) -> FloatVector:
     return scaled
 
 
-def add(p: GridVector, q: GridVector) -> GridVector:
-    """The exact sum p + q (..., P); raises GridOverflow rather than wrap around."""
-    total: GridVector = p + q
-    for at in range(0, total.shape[-1], _ADDED):  # what is tested stays in the processor's cache
+def add(p: GridVector, q: GridVector, out: GridVector | None = None) -> GridVector:
+    """The exact sum p + q (..., P); raises GridOverflow rather than wrap around.
+
+    It is put into ``out``, which may be ``q``, where that is given.
+    """
+    total: GridVector = np.empty_like(q) if out is None else out
+    for at in range(0, q.shape[-1], _ADDED):  # what is tested stays in the processor's cache
         block = (..., slice(at, at + _ADDED))
-        # an overflow is the only way for a sum to differ in sign from both of its terms
-        crossed = p[block] ^ total[block]
-        crossed &= q[block] ^ total[block]
-        if crossed.min(initial=0) < 0:
+        falls = q[block] < 0
+        np.add(p[block], q[block], out=total[block])
+        if ((total[block] < p[block]) != falls).any():
             raise GridOverflow("the sum of a public copy and a delta leaves the grid's int32 range")
     return total
 

@@ -54,6 +54,8 @@ def test_addition_is_exact_or_refused(pair: tuple[np.ndarray, np.ndarray]) -> No
     if all(grid.SMALLEST <= v <= grid.LARGEST for v in exact):
         assert grid.add(p, q).tolist() == exact.tolist()
         assert grid.add(p, q).dtype == np.int32
+        assert grid.add(p, q, out=q) is q
+        assert q.tolist() == exact.tolist()
     else:
         with pytest.raises(grid.GridOverflow):
             grid.add(p, q)
