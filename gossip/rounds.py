@@ -31,7 +31,7 @@ from .mixing import base_of, gamma_of, is_own_copy
 from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
 from .robust import robust_mix
-from .sketch import sketch
+from .sketch import noted
 from .state import FloatVector, Phase, State
 from .weights import drop_missing, row_weights
 
@@ -308,10 +308,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
             neighbours={_name(state, node): weights[node] for node in nodes},
             missing=tuple(_name(state, node) for node in missing),
             gamma=float(state.gamma[0]),
-            sketch=tuple(
-                float(f"{v:.6g}")
-                for v in sketch(state.model, state.me.certificate.network_id).tolist()
-            ),
+            sketch=noted(state.model, state.me.certificate.network_id),
             staleness={
                 _name(state, node): state.round - versions[node].round
                 for node in nodes

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .grid import FloatVector
 
 CLASSES = 4093
+_PLACES = 6
 
 
 def sketch(x: FloatVector, seed: int | bytes, size: int = 64) -> FloatVector:
@@ -28,17 +29,23 @@ def sketch(x: FloatVector, seed: int | bytes, size: int = 64) -> FloatVector:
     number = int.from_bytes(seed, "little") if isinstance(seed, bytes) else seed
     places, signs = _plan(number, x.shape[-1], size)
     rows = x.reshape(-1, x.shape[-1])
-    sums = [np.bincount(places, weights=_folded(signs * row), minlength=size) for row in rows]
+    sums = [np.bincount(places, weights=_folded(signs, row), minlength=size) for row in rows]
     return np.array(sums, dtype=np.float32).reshape(*x.shape[:-1], size)
 
 
-def _folded(signed: FloatVector) -> FloatVector:
-    """The sum over each class of coordinates, added in their order."""
-    whole, rest = divmod(len(signed), CLASSES)
+def noted(x: FloatVector, seed: int | bytes) -> tuple[float, ...]:
+    """The sketch of one model ``x`` (P,) as an event log tells it: to the unit of a usual grid."""
+    return tuple(sketch(x, seed).astype(np.float64).round(_PLACES).tolist())
+
+
+def _folded(signs: FloatVector, row: FloatVector) -> FloatVector:
+    """The sum of ``signs * row`` over each class of coordinates, added in their order."""
+    whole, rest = divmod(len(row), CLASSES)
     if not whole:
-        return signed
-    sums: FloatVector = np.add.reduce(signed[: whole * CLASSES].reshape(whole, CLASSES), axis=0)
-    sums[:rest] += signed[whole * CLASSES :]
+        return signs * row
+    rows = signs[: -rest or None], row[: -rest or None]
+    sums: FloatVector = np.einsum("ij,ij->j", *(each.reshape(whole, CLASSES) for each in rows))
+    sums[:rest] += signs[len(row) - rest :] * row[len(row) - rest :]
     return sums
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidings.gossip.sketch import CLASSES, sketch
+from tidings.gossip.sketch import CLASSES, noted, sketch
 
 
 def models(seed: int, *shape: int) -> np.ndarray:
@@ -68,3 +68,11 @@ def test_seeds() -> None:
     assert np.array_equal(sketch(x, bytes(31) + b"\x01"), sketch(x, 2**248))
     # peers on other machines must draw the same signs and places
     assert sketch(np.arange(1, 9, dtype=np.float32), 7, size=4).tolist() == [1, -5, 1, -1]
+
+
+def test_a_log_is_told_the_sketch_to_a_millionth() -> None:
+    x = models(4, 5000)
+    told = noted(x, b"network")
+    assert told == pytest.approx(sketch(x, b"network").tolist(), abs=5.1e-7, rel=0)
+    assert all(type(number) is float for number in told)
+    assert all(number == round(number, 6) for number in told)

@@ -18,7 +18,7 @@ from ....gossip.algorithms.quasi_global import DPSGD
 from ....gossip.central import WeightedMean, draw_participants
 from ....gossip.events import Evaluated, Mixed, PeerFinished, Sent
 from ....gossip.grid import GridVector, from_grid, state_hash, to_grid
-from ....gossip.sketch import sketch
+from ....gossip.sketch import noted
 from ...run_events import RoundDone
 from ...scenario import Scenario
 from ...world import World
@@ -177,8 +177,7 @@ class CentralRun:
         peers = self._world.scenario.peers
         everyone = np.arange(peers)
         if self._log.is_lines:
-            seen = sketch(self._model, self._world.network.network_id).tolist()
-            numbers = tuple(float(f"{value:.6g}") for value in seen)
+            numbers = noted(self._model, self._world.network.network_id)
             self._log.note(
                 Mixed,
                 self.now,

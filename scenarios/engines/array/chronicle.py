@@ -33,7 +33,7 @@ from ....gossip.events import (
     Skipped,
 )
 from ....gossip.grid import FloatVector, GridVector, state_hash
-from ....gossip.sketch import sketch
+from ....gossip.sketch import noted
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
 from .graph import Graph, Weights
@@ -242,13 +242,12 @@ class LineChronicle:
             late = [k for k in places if k not in there and done.neighbours[i, k] != NOBODY]
             names = {k: self._ids[done.neighbours[i, k]] for k in (*there, *late)}
             round = int(done.rounds[i])
-            seen = sketch(models[i], self._network_id).tolist()
             event = Mixed(
                 round=round,
                 neighbours={names[k]: float(done.weights[i, k]) for k in there},
                 missing=tuple(names[k] for k in late),
                 gamma=float(done.gamma[i]),
-                sketch=tuple(float(f"{value:.6g}") for value in seen),
+                sketch=noted(models[i], self._network_id),
                 staleness={
                     names[k]: round - int(done.versions[i, k])
                     for k in there
