@@ -69,7 +69,7 @@ class Link:
         """Queue a frame, waiting while the queue is full; raises ``TransportError`` when broken."""
         size = len(frame)
         self._limits.check_frame(size)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         while (
             self._why is None
             and self._outbox
@@ -83,6 +83,7 @@ class Link:
         self._outbox.append(frame)
         self._outbox_bytes += size
         self._to_send.set()
+        await trio.lowlevel.cancel_shielded_checkpoint()  # the writer takes the same turn
 
     async def run(self) -> None:
         """Deliver ``LinkUp``, frames and ``LinkDown``; returns after the last."""
