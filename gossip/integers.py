@@ -64,12 +64,13 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
         raise WrongShape(f"a vector of {coded_size} values where {size} are expected")
     if shift > ALL_ZERO:
         raise Malformed(f"a shift by {shift} bits")
-    v: GridVector = np.zeros(size, dtype=np.int32)
-    if shift < ALL_ZERO:
-        for start in range(0, size, BLOCK):
-            block = v[start : start + BLOCK]  # zigzagged values take the room of the values
-            if _decode_block(reader, block.view(np.uint32), (1 << (32 - shift)) - 1):
-                _unzigzag(block, shift)
+    v: GridVector = np.empty(size, dtype=np.int32)
+    for start in range(0, size, BLOCK):
+        block = v[start : start + BLOCK]  # zigzagged values take the room of the values
+        if shift == ALL_ZERO:
+            block.fill(0)
+        elif _decode_block(reader, block.view(np.uint32), (1 << (32 - shift)) - 1):
+            _unzigzag(block, shift)
     reader.finish()
     return v
 
@@ -94,7 +95,7 @@ def _encode_block(values: GridVector) -> bytes:
 
 
 def _decode_block(reader: Reader, out: Naturals, largest: int) -> bool:
-    """Fill the zeros ``out`` with the zigzagged values of a block, each at most ``largest``.
+    """Fill ``out`` with the zigzagged values of a block, each at most ``largest``.
 
     Whether there is anything but zeros.
     """
@@ -111,8 +112,11 @@ def _decode_block(reader: Reader, out: Naturals, largest: int) -> bool:
         if count and places[-1] >= len(out):
             raise Malformed("a value beyond the end of its block")
         _decode_numbers(reader, numbers, largest - 1)
+        out.fill(0)
         out[places] = numbers + np.uint32(1)
-    elif tag != _ZERO:
+    elif tag == _ZERO:
+        out.fill(0)
+    else:
         raise Malformed(f"a block of unknown form {tag}")
     return tag != _ZERO
 
@@ -150,20 +154,21 @@ def _decode_numbers(reader: Reader, out: Naturals, largest: int) -> None:
     k, length = reader.unpack(_NUMBERS)
     if k > 32:
         raise Malformed(f"remainders of {k} bits")
-    quotients = None
+    quotients, highest = None, 0  # no quotient is higher: only where it could be, all are looked at
     if length:
         unary = np.frombuffer(reader.take(length), dtype=np.uint8)
         (ends,) = np.unpackbits(unary, bitorder="little").view(np.bool_).nonzero()
         if len(ends) != len(out):
             raise Malformed(f"{len(ends)} quotients where {len(out)} are expected")
         quotients = _gaps(ends.astype(np.uint32))
+        highest = 8 * length - len(out)  # so many zeros are there
     _remainders(reader.take((len(out) * k + 7) // 8), k, out)
     if quotients is not None:
-        if int(quotients.max(initial=0)) >> (32 - k):
+        if highest >> (32 - k) and int(quotients.max(initial=0)) >> (32 - k):
             raise Malformed("a number of more than 32 bits")
         quotients <<= np.uint32(k % 32)  # where k is 32, all are 0
         out |= quotients
-    if int(out.max(initial=0)) > largest:
+    if (highest + 1) << k > largest and int(out.max(initial=0)) > largest:
         raise Malformed("a value outside the int32 range")
 
 
