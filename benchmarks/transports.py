@@ -9,10 +9,10 @@ links are open all the time and take turns, so whatever else the machine does hi
 times are medians.
 
 Latency: two whole peers, each `tidings peer run` but for its clock, in two processes, joined by
-libp2p; a model of 100,000 parameters, so news of about 100 kB. Counted is the time from the later
-peer's `published` to the earlier one's `mixed`, which has waited for it: send, checks, storage,
-arithmetic and all. It is given in round trips of the transport: 100 kB there and back, between
-the same processes as above. Medians.
+libp2p; a model of 100,000 parameters in int8, so news of at most 100 kB. Counted is the time from
+the later peer's `published` to the earlier one's `mixed`, which has waited for it: send, checks,
+storage, arithmetic and all. It is given in round trips of the transport: 100 kB there and back,
+between the same processes as above. Medians.
 
 Exit code 1 when goodput is below half of TLS, or the latency above 3 round trips.
 """
