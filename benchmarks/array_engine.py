@@ -41,7 +41,7 @@ from tidings.scenarios.cohort.chosen import make_cohort
 from tidings.scenarios.engines.array.arrays import Arrays
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.graph import Graph
-from tidings.scenarios.engines.array.rounds import mix
+from tidings.scenarios.engines.array.mixing import mix
 from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.array.table_chronicle import TableChronicle
 from tidings.scenarios.engines.array.tape import Lockstep, Nodes

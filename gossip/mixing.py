@@ -9,6 +9,8 @@ fixed gamma would diverge under strong compression.
 Where all of a peer's neighbours have one weight w, as in every regular graph, the pull is taken as
 w (sum_j p_j - d p_i). The numbers of the grid are multiples of one unit, so below 2^24 units the
 sums are exact: nothing is rounded but the last product, and a large network mixes in half the time.
+d p_i is taken off in multiples by powers of two. Such a product is exact whatever the number, so
+whether a processor adds it in the same step, as some do, shows in no bit.
 """
 
 from __future__ import annotations
@@ -82,10 +84,20 @@ def _alike(
     total = copies[..., 0, :].copy()
     for k in range(1, there.shape[-1]):
         total += copies[..., k, :]
-    count = there.sum(axis=-1, keepdims=True).astype(np.float32)
-    total -= own if (count == 1).all() else count * own
+    for power in np.moveaxis(powers_of_two(there.sum(axis=-1, dtype=np.int64)), -1, 0):
+        if power.any():
+            once = (power == 1).all()
+            total -= own if once else power[..., None].astype(np.float32) * own
     total *= weight
     return total
+
+
+def powers_of_two(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The powers of two that add up to each of the ``counts`` (...), from 1 up to the largest that
+    one of them needs: (..., B), 0 where a count does without.
+    """
+    most = int(counts.max(initial=0)).bit_length()
+    return counts[..., None] & (1 << np.arange(most))
 
 
 def _unlike(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> FloatVector:

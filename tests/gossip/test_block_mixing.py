@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.gossip.block_mixing import NOBODY, block_pull, empty_block, fill, hearing, row_sums
+from tidings.gossip.block_mixing import NOBODY, Block, hearing, row_sums
 from tidings.gossip.grid import from_grid
 from tidings.gossip.mixing import plain_pull
 
@@ -49,9 +49,9 @@ def test_blocks_have_the_bits_of_the_single_step(
     blocks = []
     for begin in range(0, p, width):
         columns = public[:, begin : begin + width]
-        block = empty_block(n, mixing, columns.shape[1])
-        fill(block, columns, BITS)
-        blocks.append(block_pull(block, heard, row_sums(heard.sources)))
+        block = Block(n, mixing, columns.shape[1])
+        block.fill(columns, BITS)
+        blocks.append(block.pull(heard, row_sums(block.rows, heard)))
 
     together = np.hstack(blocks)
     assert together.tobytes() == np.float32(alone).reshape(mixing, p).tobytes()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidings.gossip.compression import Compression
 from tidings.gossip.grid import from_grid
-from tidings.gossip.mixing import Form, base_of, consensus_distance, gamma_of, mix
+from tidings.gossip.mixing import Form, base_of, consensus_distance, gamma_of, mix, powers_of_two
 from tidings.gossip.publishing import next_step
 from tidings.gossip.rules import Rules, TopologyRule
 from tidings.gossip.topology import Topology
@@ -76,6 +76,13 @@ def test_known_mixes() -> None:
         mix(one, one, others, [0.25])
     with pytest.raises(ValueError, match="do not fit"):
         mix(one, one, others[:, :1], [0.25, 0.5])
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=5))
+def test_counts_are_sums_of_powers_of_two(counts: list[int]) -> None:
+    powers = powers_of_two(np.array(counts, dtype=np.int64))
+    assert powers.sum(axis=-1).tolist() == counts
+    assert not (powers & (powers - 1)).any()
 
 
 def test_forms() -> None:

@@ -27,7 +27,8 @@ from .arrays import Arrays
 from .checkpoint import Memory
 from .graph import Weights
 from .measures import alignments, consensus_distance
-from .rounds import Publication, keep, mix, publish
+from .mixing import mix
+from .rounds import Publication, keep, publish
 from .shared import SharedArrays
 from .tape import Nodes, Wave
 from .workers import Scores, Workers, joined
@@ -52,7 +53,7 @@ class Alone:
         return publish(self.arrays, self._rules, self._workers, wave, self._step_size)
 
     def mix(self, wave: Wave, weights: Weights) -> Weights:
-        """Let the nodes of a wave mix; see ``rounds.mix``."""
+        """Let the nodes of a wave mix; see ``mixing.mix``."""
         return self._mix(wave, weights, range(self.arrays.models.count))
 
     def _mix(self, wave: Wave, weights: Weights, tiles: range) -> Weights:

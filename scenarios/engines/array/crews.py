@@ -26,7 +26,7 @@ class Crew(Protocol):
         ...
 
     def mix(self, wave: Wave, weights: Weights) -> Weights:
-        """Let the nodes of a wave mix; see ``rounds.mix``."""
+        """Let the nodes of a wave mix; see ``mixing.mix``."""
         ...
 
     def evaluate(self, nodes: Nodes) -> Scores:

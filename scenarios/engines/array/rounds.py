@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 
 from ....gossip.algorithms.base import Algorithm, Turn
 from ....gossip.algorithms.chosen import algorithm_of
-from ....gossip.block_mixing import NOBODY, Hearing, RowSums, block_pull, empty_block, fill, hearing
 from ....gossip.grid import FloatVector, from_grid
 from ....gossip.mixing import base_of, gamma_of
 from ....gossip.publishing import Step, next_step, payload_sizes
-from ....gossip.robust import BY_COORDINATE, PLAIN, middle_pull, trusted_weights
 from ....gossip.rules import Rules
 from .arrays import Arrays
-from .graph import Weights
-from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
 from .workers import Trained, Workers, joined
 
@@ -136,131 +132,3 @@ def pieces(whole: slice, length: int) -> Iterator[slice]:
     """Cut a slice into pieces of at most ``length``."""
     for start in range(whole.start, whole.stop, length):
         yield slice(start, min(start + length, whole.stop))
-
-
-def mix(
-    arrays: Arrays,
-    rules: Rules,
-    wave: Wave,
-    weights: Weights,
-    step_size: float,
-    tiles: range | None = None,
-) -> Weights:
-    """Let the nodes of a wave mix; ``weights`` (B, K) are those of the sources that it names.
-
-    ``tiles`` are those to work on, all of them unless given. Returns the weights that were used.
-    """
-    if not len(wave.mix):
-        return weights
-    used = _used_weights(arrays, rules, wave, weights.astype(np.float32))
-    heard, copies = _hearing(arrays, wave, used)
-    nodes = slice(0, len(arrays.models)) if copies is None else wave.mix
-    gamma = arrays.gamma[wave.mix].astype(np.float32)[..., None]
-    trained = arrays.trained[wave.mix]
-    rule = algorithm_of(rules)
-    sums = [fast_row_sums(each.sources) for each in heard]
-    rows, width = arrays.public.memory.shape[1:]
-    block = empty_block(rows if copies is None else len(copies), len(wave.mix), width)
-    for tile in range(arrays.models.count) if tiles is None else tiles:
-        base, mixed = _mixed(arrays, rules, heard, copies, nodes, gamma, tile, block, sums)
-        _settle(arrays, rule, nodes, base, mixed, trained, step_size, tile)
-        del base, mixed  # the next tile takes their place, which is in the processor's cache
-    return weights if rules.robust in (*PLAIN, *BY_COORDINATE) else used[0].astype(np.float64)
-
-
-def _used_weights(
-    arrays: Arrays, rules: Rules, wave: Wave, weights: FloatVector
-) -> list[FloatVector]:
-    """The weights (B, K) that the robust rule leaves, for each vector of a release."""
-    vectors = arrays.public.vectors
-    if rules.robust in (*PLAIN, *BY_COORDINATE):
-        return [weights] * vectors
-    used = np.empty((len(weights), vectors, weights.shape[1]), dtype=np.float32)
-    values = max(1, weights.shape[1]) * vectors * arrays.models.columns
-    for rows in pieces(slice(0, len(weights)), max(1, TRAINED_VALUES // values)):
-        own = from_grid(arrays.public.whole_rows(wave.mix[rows]), rules.grid_bits)
-        sources = wave.sources[rows]
-        heard = arrays.public.whole_rows(np.where(sources == NOBODY, 0, sources).reshape(-1))
-        copies = from_grid(heard, rules.grid_bits).reshape(*sources.shape, vectors, -1)
-        shares = np.repeat(weights[rows, None], vectors, axis=1)
-        rounds = np.repeat(wave.mix_rounds[rows, None], vectors, axis=1)
-        used[rows] = trusted_weights(rules, own, copies.swapaxes(1, 2), shares, rounds)
-    return [used[:, vector] for vector in range(vectors)]
-
-
-def _hearing(
-    arrays: Arrays, wave: Wave, weights: Sequence[FloatVector]
-) -> tuple[list[Hearing], Nodes | None]:
-    """Whom the nodes of a wave hear, and the rows of the public copies that this is about.
-
-    These begin with those of the nodes themselves; None stands for all rows as they lie. Weights
-    are given, and hearings returned, for each vector of a release.
-    """
-    if np.array_equal(wave.mix, np.arange(len(arrays.models))):
-        return [hearing(wave.sources, w, len(arrays.public)) for w in weights], None
-    others = np.setdiff1d(wave.sources, np.append(wave.mix, NOBODY))
-    copies = np.concatenate([wave.mix, others])
-    place = np.full(len(arrays.public) + 1, NOBODY)  # the last one is for NOBODY
-    place[copies] = np.arange(len(copies))
-    return [hearing(place[wave.sources], w, len(copies)) for w in weights], copies
-
-
-def _mixed(
-    arrays: Arrays,
-    rules: Rules,
-    heard: Sequence[Hearing],
-    copies: Nodes | None,
-    nodes: Rows,
-    gamma: NDArray[np.float32],
-    tile: int,
-    block: FloatVector,
-    sums: Sequence[RowSums],
-) -> tuple[FloatVector, FloatVector]:
-    """What was published and what mixing makes of it, (B, V, W) each, in the columns of a tile.
-
-    They may lie in the ``block`` that is worked in.
-    """
-    bases, mixtures = [], []
-    for vector, columns in enumerate(arrays.public.columns_of(tile)):
-        fill(block, columns if copies is None else columns[copies], rules.grid_bits)
-        mixed = _pull(rules, block, heard[vector], sums[vector])
-        base = block[: len(mixed)]
-        if len(arrays.base):
-            base = arrays.base.columns_of(tile)[vector][nodes]
-            mixed *= gamma[:, vector]  # where mixing restarts, it is 1
-        mixed += base
-        bases.append(base)
-        mixtures.append(mixed)
-    if len(mixtures) == 1:
-        return bases[0][:, None], mixtures[0][:, None]
-    return np.stack(bases, axis=1), np.stack(mixtures, axis=1)
-
-
-def _pull(rules: Rules, block: FloatVector, heard: Hearing, sums: RowSums) -> FloatVector:
-    """What the neighbours add to the nodes (B, W), by the rule for the coordinates of a tile."""
-    if rules.robust not in BY_COORDINATE:
-        return block_pull(block, heard, sums)
-    sources = heard.sources[:, :-1]
-    there = (sources < len(block) - 1 - len(sources)).astype(np.float32)
-    return middle_pull(rules, block[: len(there)], block[sources], there)
-
-
-def _settle(
-    arrays: Arrays,
-    rule: Algorithm,
-    nodes: Rows,
-    base: FloatVector,
-    mixed: FloatVector,
-    trained: NDArray[np.bool_],
-    step_size: float,
-    tile: int,
-) -> None:
-    """Take up the mixtures (B, V, W), as the gossip rule has it."""
-    models = arrays.models.memory[tile]
-    remembered = arrays.remembered.columns_of(tile)
-    before = np.swapaxes(remembered[:, nodes], 0, 1)
-    turn = Turn(models[nodes], before, step_size, trained)
-    memory = rule.settle(turn, base, mixed)
-    models[nodes] = mixed[:, 0]
-    for slot in range(rule.slots):
-        remembered[slot, nodes] = memory[:, slot]
