@@ -97,7 +97,8 @@ class _Mixer:
         remembered = self._arrays.remembered.columns_of(tile)
         memory = remembered[:, self._nodes].swapaxes(0, 1)
         turn = Turn(models[self._nodes], memory, self._step_size, self._trained)
-        models[self._nodes], settled = self._rule.settle(turn, base, mixed)
+        settled = self._rule.settle(turn, base, mixed)
+        models[self._nodes] = mixed[:, 0]
         if settled is not memory:
             remembered[:, self._nodes] = settled.swapaxes(0, 1)
 
