@@ -19,8 +19,6 @@ from .grid import LARGEST, GridVector
 Rule = Literal["none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k", "random-k-int8"]
 Compression = Literal[Rule, "low-rank"]  # the latter makes factors: low_rank.py
 
-SPARSE = ("top-k", "random-k")  # rules that send some coordinates begin with these
-
 _LEVELS = {"int8": 127, "int4": 7, "top-k-int8": 127, "random-k-int8": 127}
 _MIXER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio, as in SplitMix64 (Steele et al. 2014)
 

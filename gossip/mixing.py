@@ -1,10 +1,18 @@
 """One step of gossip averaging: x_i = b_i + gamma * sum_j w_ij (p_j - p_i).
 
-p are public copies, b_i is the base that ``base_of`` chooses. *restart* (b_i = p_i, gamma = 1)
-goes on from what was published; without noise and compression it is decentralized SGD (Lian et
-al. 2017). *feedback* (b_i = z_i, gamma from the share of the delta that was captured) keeps what
-compression dropped and sends it later, as CHOCO-gossip does (Koloskova, Stich, Jaggi 2019); a
-fixed gamma would diverge under strong compression.
+p are public copies, b_i is the base that ``base_after`` makes. For models gamma is 1. *restart*
+(b_i = p_i) goes on from what was published; without noise and compression it is decentralized SGD
+(Lian et al. 2017). *feedback* goes on from what was published and what the peer has learnt and not
+said yet, and says that later.
+
+CHOCO-gossip (Koloskova, Stich, Jaggi 2019) keeps all that compression dropped, z_i - p_i, so the
+pull of earlier rounds as well: a sum of answers to old copies, which grows while it cannot be said.
+That is windup of an integrator, and what is done about it here is anti-windup (Astrom, Hagglund
+1995, section 3.5): the pull is not added up. Nothing is lost by it, for the next pull says it anew,
+from newer copies. So no gamma has to fit the compression.
+
+What gradient tracking sums up beside the model must add up to the same over all peers: nothing of
+it may be dropped, it always goes on from z_i, with the share that was captured for its gamma.
 
 Where all of a peer's neighbours have one weight w, as in every regular graph, the pull is taken as
 w (sum_j p_j - d p_i). The numbers of the grid are multiples of one unit, so below 2^24 units the
@@ -20,8 +28,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .compression import SPARSE
-from .grid import FloatVector
+from .algorithms.base import Algorithm, Turn
+from .grid import FloatVector, GridVector, from_grid
+from .publishing import Step
 from .rules import Rules
 
 Form = Literal["restart", "feedback"]
@@ -110,51 +119,54 @@ def _unlike(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> Fl
     return pull
 
 
-def form_of(form: Form, vector: int) -> Form:
-    """The form that one of the vectors of a release is mixed by, 0 being the model.
-
-    What gradient tracking sums up beside the model must add up to the same over all peers, so
-    nothing of it may be dropped: it is always mixed with feedback.
-    """
-    return form if vector == 0 else "feedback"
-
-
 def is_own_copy(form: Form, vectors: int) -> bool:
-    """Whether the base of a release of so many vectors is the public copy itself, and not z."""
+    """Whether the base of a release of so many vectors is the public copy itself."""
     return form == "restart" and vectors == 1
 
 
-def base_of(form: Form, own_copy: FloatVector, z: FloatVector) -> FloatVector:
-    """What the neighbours' pull is added to, each vector by its form, (..., V, P): its public copy
-    or what was to be published, z.
+def base_after(
+    rules: Rules,
+    rule: Algorithm,
+    turn: Turn,
+    last: FloatVector,
+    copy: GridVector,
+    step: Step,
+) -> FloatVector:
+    """What the neighbours' pull is added to after a ``step`` of the feed, (..., V, P).
+
+    ``last`` (..., V, P) is that of the round before, ``copy`` (..., V, P) the public copy until the
+    step.
     """
-    if is_own_copy(form, z.shape[-2]):
-        return own_copy
-    forms = (form_of(form, vector) for vector in range(z.shape[-2]))
-    restarts = np.array([each == "restart" for each in forms])[:, None]
-    return np.where(restarts, own_copy, z) if restarts.any() else z
+    published = from_grid(step.copy, rules.grid_bits)
+    if is_own_copy(rules.mixing, step.z.shape[-2]):
+        return published
+    base = step.z.copy()
+    base[..., 0, :] = published[..., 0, :]
+    if rules.mixing == "feedback":
+        news = last[..., 0, :] - from_grid(copy[..., 0, :], rules.grid_bits)
+        news += rule.news(turn, step.z[..., 0, :])
+        base[..., 0, :] += unsaid((step.z - published)[..., 0, :], news)
+    return base
 
 
-def gamma_of(rules: Rules, captured: ArrayLike) -> NDArray[np.float64]:
-    """The step sizes (..., V) that are stable with the forms, from the captured shares (..., V).
+def unsaid(dropped: FloatVector, news: FloatVector) -> FloatVector:
+    """What of the ``news`` (..., P) is in what compression ``dropped`` (..., P).
 
-    The share s itself, but for two kinds of models. Where few coordinates are sent, the copies lag
-    behind in all others, and momentum makes the pull on these several times as strong: with s a
-    run seems to do well and is lost hundreds of rounds later. s^1.5 was stable from a share of a
-    quarter on, and s / 8 below an eighth, with 8 s^3 between (decision 8). And what factors of low
-    rank leave is ever harder to say: s^2, and for what is tracked, which must not lag, s / 2.
+    In each coordinate no more than either, and nothing where they differ in sign.
     """
-    share = np.asarray(captured, dtype=np.float64)
-    is_model = np.arange(share.shape[-1]) == 0
-    if rules.compression == "low-rank":
-        share = np.where(is_model, np.square(share), share / 2)
-    elif rules.compression.startswith(SPARSE) and rules.has_momentum:
-        # products, for the bits of powers may differ between one share and many
-        part = np.minimum(np.sqrt(share), np.maximum(8 * share * share, 1 / 8))
-        share = np.where(is_model, share * part, share)
-    forms = (form_of(rules.mixing, vector) for vector in range(share.shape[-1]))
-    restarts = np.array([each == "restart" for each in forms])
-    return np.where(restarts, 1.0, share)
+    least = np.copysign(np.minimum(np.abs(dropped), np.abs(news)), news)
+    return np.where((dropped > 0) == (news > 0), least, np.float32(0))
+
+
+def gamma_of(captured: ArrayLike) -> NDArray[np.float64]:
+    """The step sizes (..., V), from the ``captured`` shares (..., V) of the deltas' squared norms.
+
+    1 for the model, and for what is tracked the share itself: the less was captured, the farther do
+    the copies lag behind.
+    """
+    gamma = np.array(captured, dtype=np.float64)
+    gamma[..., 0] = 1.0
+    return gamma
 
 
 def consensus_distance(x: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from .events import BudgetSpent, Mixed, Published, Released, Skipped
 from .feed import NO_HASH, Version, payload_digest
 from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
-from .mixing import base_of, gamma_of, is_own_copy
+from .mixing import base_after, gamma_of, is_own_copy
 from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
 from .robust import robust_mix
@@ -163,8 +163,10 @@ def released(release: Release, round: int) -> Released:
 
 def _publish(state: State, release: FloatVector) -> Published:
     rules, own = state.me.rules, state.own
-    vectors, state.memory = state.algorithm.outgoing(_turn(state), release)
-    step = next_step(vectors, own.copy.reshape(vectors.shape), rules, state.round)
+    turn = _turn(state)
+    vectors, state.memory = state.algorithm.outgoing(turn, release)
+    before = own.copy.reshape(vectors.shape)
+    step = next_step(vectors, before, rules, state.round)
     copy = step.copy.reshape(-1)
     payload = payload_of(step.sent, rules)
     entry = sign_entry(
@@ -181,8 +183,8 @@ def _publish(state: State, release: FloatVector) -> Published:
         ),
     )
     own.append(entry, copy, payload)
-    state.base = base_of(rules.mixing, from_grid(step.copy, rules.grid_bits), step.z)
-    state.gamma = gamma_of(rules, step.captured)
+    state.base = base_after(rules, state.algorithm, turn, state.base, before, step)
+    state.gamma = gamma_of(step.captured)
     return Published(
         round=state.round,
         sequence=own.sequence,
@@ -193,7 +195,8 @@ def _publish(state: State, release: FloatVector) -> Published:
 
 
 def _turn(state: State) -> Turn:
-    return Turn(state.model, state.memory, state.me.step_size, np.array(state.trained))
+    trained = np.array(state.trained)
+    return Turn(state.model, state.memory, state.me.step_size, trained, state.gamma)
 
 
 def _spread(state: State) -> Iterator[Effect]:

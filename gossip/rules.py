@@ -54,11 +54,6 @@ class Rules(BaseModel):
         """How ``low-rank`` cuts a vector of the model into matrices."""
         return layout_of(self.shapes, self.rank)
 
-    @property
-    def has_momentum(self) -> bool:
-        """Whether a peer's steps go on in the direction of the rounds before."""
-        return self.optimiser == "qg-dsgdm" and self.momentum > 0
-
     @model_validator(mode="after")
     def _weights_exist(self) -> Rules:
         if self.weighting == "samples" and self.topology.kind in DIRECTED:

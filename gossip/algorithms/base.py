@@ -33,13 +33,15 @@ class Turn(NamedTuple):
     """What a rule knows of a peer in a round: the model ``before`` (..., P) that it began with, the
     ``memory`` (..., M, P), and whether it has ``trained`` (...); where it has not (the budget is
     spent), the release is that model and holds no news. ``step_size`` is the learning rate times
-    the number of local steps.
+    the number of local steps; ``gamma`` (..., V) are the step sizes of mixing, known once the round
+    is published.
     """
 
     before: FloatVector
     memory: FloatVector
     step_size: float
     trained: Flags
+    gamma: NDArray[np.float64]
 
 
 class Algorithm(Protocol):
@@ -57,6 +59,13 @@ class Algorithm(Protocol):
         """The vectors to publish (..., V, P) for the release ``z``, and the memory then.
 
         The arguments are left alone.
+        """
+        ...
+
+    def news(self, turn: Turn, model: FloatVector) -> FloatVector:
+        """What there is in the ``model`` (..., P) to publish that nobody will say again, (..., P).
+
+        Momentum is no news: next round's steps have it as well.
         """
         ...
 
@@ -78,3 +87,13 @@ def gradient_of(turn: Turn, z: FloatVector) -> FloatVector:
     direction = turn.before - z
     direction /= np.float32(turn.step_size)
     return np.where(turn.trained[..., None], direction, np.float32(0))
+
+
+def remembered(turn: Turn, vector: int) -> NDArray[np.float32]:
+    """The share (..., 1) of a correction that lasts, by the vector that it is mixed from: gamma.
+
+    All of it where all was said. Else the copies lag behind, and a sum of what they say swings ever
+    wider. One that forgets as much as was not said does not: where the gain of a loop is below 1,
+    no lag makes it unstable (small-gain theorem, Zames 1966).
+    """
+    return turn.gamma[..., vector, None].astype(np.float32)

@@ -8,6 +8,9 @@ corrections of all nodes go on summing to 0, and uneven data no longer pulls the
 BEER (Zhao et al. 2022, algorithm 1) tracks the gradient itself: v = W v + g - g_before, and steps
 along v. Made for compression with feedback of what it dropped, one step a round.
 
+With compression the copies that W works on lag behind, and of what is summed up from them only a
+share is remembered (``base.remembered``).
+
 Both take only what a release tells of the gradient, so no privacy is lost.
 """
 
@@ -18,13 +21,22 @@ from typing import ClassVar
 import numpy as np
 
 from ..grid import FloatVector
-from .base import Turn, gradient_of
+from .base import Turn, gradient_of, remembered
 
 
-class KGT:
-    """K-GT; memory: the correction c, which starts at 0."""
+class Tracking:
+    """What both have in common."""
 
     vectors: ClassVar[int] = 2
+
+    def news(self, turn: Turn, model: FloatVector) -> FloatVector:
+        """The way from where the round began: less the correction it would be a node's own bias."""
+        return model - turn.before
+
+
+class KGT(Tracking):
+    """K-GT; memory: the correction c, which starts at 0."""
+
     slots: ClassVar[int] = 1
     beta = 1.0
 
@@ -45,14 +57,13 @@ class KGT:
     def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
         """The correction takes up what mixing did to the direction."""
         pull = mixed[..., 1, :] - base[..., 1, :]
-        pull += turn.memory[..., 0, :]
+        pull += remembered(turn, 1) * turn.memory[..., 0, :]
         return pull[..., None, :]
 
 
-class BEER:
+class BEER(Tracking):
     """BEER; memory: the mixed tracker W v, and the gradient of the round before."""
 
-    vectors: ClassVar[int] = 2
     slots: ClassVar[int] = 2
     beta = 0.0
 
@@ -71,4 +82,6 @@ class BEER:
 
     def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
         """The mixture of the trackers, and the gradient."""
-        return np.stack([mixed[..., 1, :], turn.memory[..., 1, :]], axis=-2)
+        tracker, gradient = turn.memory[..., 0, :], turn.memory[..., 1, :]
+        forgotten = (np.float32(1) - remembered(turn, 1)) * (tracker - gradient)
+        return np.stack([mixed[..., 1, :] - forgotten, gradient], axis=-2)

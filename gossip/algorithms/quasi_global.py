@@ -35,6 +35,10 @@ class DPSGD:
         """The release as it is."""
         return z[..., None, :], turn.memory
 
+    def news(self, turn: Turn, model: FloatVector) -> FloatVector:
+        """The way from where the round began."""
+        return model - turn.before
+
     def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
         """The memory as it is."""
         return turn.memory
@@ -51,6 +55,12 @@ class QuasiGlobal(DPSGD):
     def drift(self, memory: FloatVector) -> FloatVector | None:
         """The buffer."""
         return memory[..., 0, :]
+
+    def news(self, turn: Turn, model: FloatVector) -> FloatVector:
+        """The way from where the round began, but for the steps that the buffer took."""
+        by_buffer = np.float32(turn.step_size * self.beta) * turn.memory[..., 0, :]
+        gone: FloatVector = model - turn.before
+        return np.where(turn.trained[..., None], gone + by_buffer, gone)
 
     def settle(self, turn: Turn, base: FloatVector, mixed: FloatVector) -> FloatVector:
         """The buffer follows the model, where there was training."""

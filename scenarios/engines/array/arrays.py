@@ -11,7 +11,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.grid import GridVector, from_grid
-from ....gossip.mixing import form_of
 from ....gossip.rules import Rules
 from .tiles import Tiles, tiles_of, width_for
 
@@ -63,6 +62,7 @@ class Arrays:
         """Bring arrays of zeros to the initial model ``genesis`` (P,)."""
         self.models.fill(from_grid(genesis, rules.grid_bits), len(self.models))
         self.public.fill(genesis, len(self.models))
+        self.base.fill(from_grid(genesis, rules.grid_bits), len(self.base))
         self.gamma[:] = 1.0
 
     @classmethod
@@ -77,8 +77,7 @@ class Arrays:
     ) -> Arrays:
         """Arrays for the nodes of a network, over whatever ``allocate(shape, dtype)`` gives."""
         n, algorithm = nodes or rules.topology.nodes, algorithm_of(rules)
-        forms = [form_of(rules.mixing, vector) for vector in range(algorithm.vectors)]
-        feeds_back = "feedback" in forms
+        feeds_back = rules.mixing == "feedback" or algorithm.vectors > 1
         width = width_for(rules.topology.nodes, parameters)  # alike wherever some of them are
         tiles = tiles_of(parameters, width)
 

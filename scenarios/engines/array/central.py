@@ -145,7 +145,7 @@ class CentralRun:
 
     def _settle(self, average: GridVector) -> None:
         mixed = from_grid(average, self._rules.grid_bits)[None]
-        turn = Turn(self._model, self._memory, self._step_size, np.array(True))
+        turn = Turn(self._model, self._memory, self._step_size, np.array(True), np.ones(1))
         self._model, self._memory = mixed[0], self._algorithm.settle(turn, mixed, mixed)
         self._global = average
 

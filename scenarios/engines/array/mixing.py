@@ -85,7 +85,7 @@ class _Mixer:
         heard = [hearing(sources, each, rows) for each in weights]
         self._pulls = [_pull_of(rules, self._block, each) for each in heard]
         self._nodes = slice(0, len(arrays.models)) if self._copies is None else wave.mix
-        self._gamma = arrays.gamma[wave.mix].astype(np.float32)[..., None]
+        self._gamma = arrays.gamma[wave.mix]
         self._trained = arrays.trained[wave.mix]
         self._arrays, self._rule = arrays, algorithm_of(rules)
         self._grid_bits, self._step_size = rules.grid_bits, step_size
@@ -96,7 +96,7 @@ class _Mixer:
         models = self._arrays.models.memory[tile]
         remembered = self._arrays.remembered.columns_of(tile)
         memory = remembered[:, self._nodes].swapaxes(0, 1)
-        turn = Turn(models[self._nodes], memory, self._step_size, self._trained)
+        turn = Turn(models[self._nodes], memory, self._step_size, self._trained, self._gamma)
         settled = self._rule.settle(turn, base, mixed)
         models[self._nodes] = mixed[:, 0]
         if settled is not memory:
@@ -123,7 +123,8 @@ class _Mixer:
         base = self._block.own
         if len(self._arrays.base):
             base = self._arrays.base.columns_of(tile)[vector][self._nodes]
-            mixed *= self._gamma[:, vector]  # where mixing restarts, it is 1
+        if vector:  # the model's gamma is 1
+            mixed *= self._gamma[:, vector, None].astype(np.float32)
         mixed += base
         return base, mixed
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ....gossip.algorithms.base import Algorithm, Turn
 from ....gossip.algorithms.chosen import algorithm_of
-from ....gossip.grid import FloatVector, from_grid
-from ....gossip.mixing import base_of, gamma_of
+from ....gossip.grid import FloatVector
+from ....gossip.mixing import base_after, gamma_of
 from ....gossip.publishing import Step, next_step, payload_sizes
 from ....gossip.rules import Rules
 from .arrays import Arrays
@@ -111,21 +111,24 @@ def _take_step(
     step_size: float,
 ) -> Step:
     """Bring the public copies of some nodes to what their ``releases`` (n, P) come to."""
-    vectors, remembered = rule.outgoing(turn_of(arrays, nodes, step_size), releases)
+    turn = turn_of(arrays, nodes, step_size)
+    vectors, remembered = rule.outgoing(turn, releases)
     arrays.remembered.put(nodes, remembered)
-    step = next_step(vectors, arrays.public.whole_rows(nodes), rules, rounds[:, None])
+    before = arrays.public.whole_rows(nodes)
+    step = next_step(vectors, before, rules, rounds[:, None])
     arrays.public.put(nodes, step.copy)
     if len(arrays.base):
-        copies = from_grid(step.copy, rules.grid_bits)
-        arrays.base.put(nodes, base_of(rules.mixing, copies, step.z))
-    arrays.gamma[nodes] = gamma_of(rules, step.captured)
+        last = arrays.base.whole_rows(nodes)
+        arrays.base.put(nodes, base_after(rules, rule, turn, last, before, step))
+    arrays.gamma[nodes] = gamma_of(step.captured)
     return step
 
 
 def turn_of(arrays: Arrays, nodes: Nodes, step_size: float) -> Turn:
     """What the gossip rule knows of some nodes."""
     memory = arrays.remembered.whole_rows(nodes)
-    return Turn(arrays.models.rows(nodes), memory, step_size, arrays.trained[nodes])
+    models, trained = arrays.models.rows(nodes), arrays.trained[nodes]
+    return Turn(models, memory, step_size, trained, arrays.gamma[nodes])
 
 
 def pieces(whole: slice, length: int) -> Iterator[slice]:

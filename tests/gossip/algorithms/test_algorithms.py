@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tidings.gossip.algorithms.base import Algorithm, Turn, gradient_of
 from tidings.gossip.algorithms.chosen import algorithm_of
 from tidings.gossip.algorithms.gradient_tracking import BEER, KGT
 from tidings.gossip.algorithms.outer_momentum import OuterMomentum
+from tidings.gossip.algorithms.quasi_global import DPSGD, QuasiGlobal
 from tidings.gossip.rules import Rules, TopologyRule
 from tidings.gossip.topology import Topology
 from tidings.gossip.weights import mixing_matrix
@@ -23,6 +25,12 @@ Gradient = Callable[[np.ndarray], np.ndarray]
 
 def W_of(kind: str, nodes: int) -> np.ndarray:
     return mixing_matrix(Topology(TopologyRule(kind=kind, nodes=nodes)).links(0))
+
+
+def turn_of(rule: Algorithm, before: Any, memory: Any, step_size: float, trained: Any) -> Turn:
+    """A turn in which compression dropped nothing."""
+    gamma = np.ones((*before.shape[:-1], rule.vectors))
+    return Turn(before, memory, step_size, np.asarray(trained), gamma)
 
 
 def drawn(seed: int, *shape: int) -> np.ndarray:
@@ -46,7 +54,7 @@ class Network:
             z = (z - np.float32(self.lr) * (pull + gradient(z))).astype(np.float32)
         z = np.where(there[:, None], z, self.x)
         step_size = self.lr * self.steps
-        turn = Turn(self.x, self.memory, step_size, there)
+        turn = turn_of(self.rule, self.x, self.memory, step_size, there)
         sent, memory = self.rule.outgoing(turn, z)
         mixed = np.einsum("ij,jvp->ivp", self.W, sent).astype(np.float32)
         self.memory = self.rule.settle(turn._replace(memory=memory), sent, mixed)
@@ -73,18 +81,21 @@ def test_one_node_and_many_have_the_same_bits(name: str, seed: int, nodes: int, 
     before, z = drawn(seed, nodes, size), drawn(seed + 1, nodes, size)
     memory = drawn(seed + 2, nodes, rule.slots, size)
     trained = rng.random(nodes) < 0.7
-    sent, remembered = rule.outgoing(Turn(before, memory, 0.25, trained), z)
+    sent, remembered = rule.outgoing(turn_of(rule, before, memory, 0.25, trained), z)
     mixed = sent + drawn(seed + 3, *sent.shape)
-    settled = rule.settle(Turn(before, remembered, 0.25, trained), sent, mixed)
+    settled = rule.settle(turn_of(rule, before, remembered, 0.25, trained), sent, mixed)
     assert sent.shape == (nodes, rule.vectors, size)
     assert settled.shape == memory.shape
     assert {each.dtype for each in (sent, remembered, settled)} == {np.dtype(np.float32)}
     for i in range(nodes):
-        alone, kept = rule.outgoing(Turn(before[i], memory[i], 0.25, trained[i]), z[i])
+        alone, kept = rule.outgoing(turn_of(rule, before[i], memory[i], 0.25, trained[i]), z[i])
         assert alone.tobytes() == sent[i].tobytes()
         assert kept.tobytes() == remembered[i].tobytes()
-        own = rule.settle(Turn(before[i], kept, 0.25, trained[i]), alone, mixed[i])
+        own = rule.settle(turn_of(rule, before[i], kept, 0.25, trained[i]), alone, mixed[i])
         assert own.tobytes() == settled[i].tobytes()
+        turn = turn_of(rule, before, memory, 0.25, trained)
+        single = turn_of(rule, before[i], memory[i], 0.25, trained[i])
+        assert rule.news(single, z[i]).tobytes() == rule.news(turn, z)[i].tobytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,9 +104,9 @@ def test_arguments_are_left_alone(name: str) -> None:
     before, z, memory = drawn(1, 3, 4), drawn(2, 3, 4), drawn(3, 3, rule.slots, 4)
     kept = [each.copy() for each in (before, z, memory)]
     trained = np.array([True, False, True])
-    sent, remembered = rule.outgoing(Turn(before, memory, 0.1, trained), z)
+    sent, remembered = rule.outgoing(turn_of(rule, before, memory, 0.1, trained), z)
     kept += [sent.copy(), remembered.copy()]
-    rule.settle(Turn(before, remembered, 0.1, trained), sent, sent)
+    rule.settle(turn_of(rule, before, remembered, 0.1, trained), sent, sent)
     for now, then in zip((before, z, memory, sent, remembered), kept, strict=True):
         assert np.array_equal(now, then)
 
@@ -168,18 +179,48 @@ def test_tracking_finds_the_common_optimum_where_plain_gossip_does_not(
     assert error("sgd") > 30 * error(name)
 
 
+@pytest.mark.parametrize(("name", "steps"), [("k-gt", 3), ("beer", 1)])
+@pytest.mark.parametrize("lag", [4, 20])
+def test_corrections_from_copies_that_lag_behind_do_not_swing_wider(
+    name: str, steps: int, lag: int
+) -> None:
+    # what is tracked is known `lag` rounds late: a share of 1 / lag of it is told in each round
+    gradient, _ = uneven(8, 6)
+    rule, W, start = algorithm_of(Rules(optimiser=name)), W_of("exponential", 8), drawn(5, 8, 6)
+    copies, widest = np.zeros((8, 6), dtype=np.float32), []
+    net = Network(rule, W, start, 0.05, steps)
+    for _ in range(400):
+        z, drift = net.x.copy(), rule.drift(net.memory)
+        for _ in range(steps):
+            pull = 0.0 if drift is None else np.float32(rule.beta) * drift
+            z = (z - np.float32(0.05) * (pull + gradient(z))).astype(np.float32)
+        turn = turn_of(rule, net.x, net.memory, 0.05 * steps, np.ones(8, dtype=bool))
+        sent, memory = rule.outgoing(turn, z)
+        copies += (sent[:, 1] - copies) / np.float32(lag)
+        mixed = np.einsum("ij,jvp->ivp", W, sent).astype(np.float32)
+        mixed[:, 1] = sent[:, 1] + (W @ copies - copies) * np.float32(1 / lag)
+        gamma = np.broadcast_to([1.0, 1 / lag], (8, 2))
+        net.memory = rule.settle(turn._replace(memory=memory, gamma=gamma), sent, mixed)
+        net.x = mixed[:, 0]
+        widest.append(np.abs(net.memory).max())
+    assert max(widest[200:]) <= 1.01 * max(widest[:200])
+    assert np.ptp(widest[300:]) < 0.05 * widest[-1]
+
+
 def test_a_node_that_trains_no_more_moves_no_correction_of_others() -> None:
     gradient, _ = uneven(4, 3)
     net = Network(KGT(), W_of("complete", 4), drawn(5, 4, 3), 0.05, 2)
     for _ in range(5):
         net.round(gradient)
-    sent, _ = net.rule.outgoing(Turn(net.x, net.memory, 0.1, np.zeros(4, dtype=bool)), net.x)
+    sent, _ = net.rule.outgoing(
+        turn_of(net.rule, net.x, net.memory, 0.1, np.zeros(4, dtype=bool)), net.x
+    )
     assert np.array_equal(sent[:, 1], net.memory[:, 0])
 
 
 def test_a_gradient_is_the_mean_step_and_needs_one() -> None:
     before, z = np.float32([[1, 2]]), np.float32([[0, 4]])
-    turn = Turn(before, np.zeros((1, 0, 2), np.float32), 0.5, np.array([True]))
+    turn = turn_of(DPSGD(), before, np.zeros((1, 0, 2), np.float32), 0.5, [True])
     assert gradient_of(turn, z).tolist() == [[2.0, -4.0]]
     assert gradient_of(turn._replace(trained=np.array([False])), z).tolist() == [[0.0, 0.0]]
     with pytest.raises(ValueError, match="no steps"):
@@ -212,3 +253,17 @@ def test_outer_momentum_smooths_noise() -> None:
         spread[mu] = float(np.std(ends))
         assert np.mean(ends) == pytest.approx(1.0, abs=0.1)
     assert spread[0.9] < 0.9 * spread[0.0]
+
+
+# -- news -----------------------------------------------------------------------------------------
+
+
+def test_momentum_is_no_news_and_without_training_there_is_none() -> None:
+    gradient, _ = uneven(2, 4)
+    rule = QuasiGlobal(0.9)
+    x, memory, lr = drawn(1, 2, 4), drawn(2, 2, 1, 4), 0.1
+    z = (x - np.float32(lr) * (np.float32(0.9) * memory[:, 0] + gradient(x))).astype(np.float32)
+    z[1] = x[1]
+    news = rule.news(turn_of(rule, x, memory, lr, [True, False]), z)
+    assert news[0] == pytest.approx(-lr * gradient(x)[0], abs=1e-6)
+    assert not news[1].any()
