@@ -50,6 +50,10 @@ class KGT:
         pull += turn.memory[..., 0, :]
         return mixed[..., 0, :], pull[..., None, :]
 
+    def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The neighbours' model, and the correction as it was: with it all sum up to 0."""
+        return found, turn.memory
+
 
 class BEER:
     """BEER; memory: the mixed tracker W v, and the gradient of the round before."""
@@ -76,3 +80,9 @@ class BEER:
     ) -> tuple[FloatVector, FloatVector]:
         """The mixtures are the model and the tracker."""
         return mixed[..., 0, :], np.stack([mixed[..., 1, :], turn.memory[..., 1, :]], axis=-2)
+
+    def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The neighbours' model, and the memory as it was: trackers sum up to the gradients', and
+        the way from the last gradient to the next is told then, however far the model went.
+        """
+        return found, turn.memory

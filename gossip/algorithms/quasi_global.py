@@ -41,6 +41,10 @@ class DPSGD:
         """The mixture is the model."""
         return mixed[..., 0, :], turn.memory
 
+    def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The neighbours' model, and no momentum: the old one leads from where the network was."""
+        return found, np.zeros_like(turn.memory)
+
 
 class QuasiGlobal(DPSGD):
     """QG-DSGDm with momentum ``beta``; memory: the buffer."""

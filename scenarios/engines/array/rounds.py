@@ -15,6 +15,7 @@ from ....gossip.block_mixing import NOBODY, Hearing, RowSums, block_pull, empty_
 from ....gossip.grid import FloatVector, from_grid
 from ....gossip.mixing import base_of, gamma_of
 from ....gossip.publishing import Step, next_step, payload_sizes
+from ....gossip.rejoining import neighbours_mean
 from ....gossip.robust import BY_COORDINATE, PLAIN, middle_pull, trusted_weights
 from ....gossip.rules import Rules
 from .arrays import Arrays
@@ -166,6 +167,28 @@ def mix(
         _settle(arrays, rule, nodes, base, mixed, trained, step_size, tile)
         del base, mixed  # the next tile takes their place, which is in the processor's cache
     return weights if rules.robust in (*PLAIN, *BY_COORDINATE) else used[0].astype(np.float64)
+
+
+def rejoin(arrays: Arrays, rules: Rules, wave: Wave, shares: Weights, step_size: float) -> Weights:
+    """Let the nodes of a wave that came back go on from the mean of the copies that it names.
+
+    ``shares`` (B, K) are those of the copies; who has none keeps its model. Returns the weights
+    that were used.
+    """
+    used = shares.copy()
+    rule = algorithm_of(rules)
+    found = np.flatnonzero(shares.any(axis=1))
+    values = max(1, shares.shape[1]) * arrays.models.columns
+    for part in pieces(slice(0, len(found)), max(1, TRAINED_VALUES // values)):
+        rows = found[part]
+        nodes, sources = wave.mix[rows], wave.sources[rows]
+        heard = arrays.public.rows(np.where(sources == NOBODY, 0, sources).reshape(-1))
+        copies = from_grid(heard, rules.grid_bits).reshape(*sources.shape, -1)
+        models, used[rows] = neighbours_mean(rules, copies, shares[rows], wave.mix_rounds[rows])
+        models, memory = rule.rejoin(turn_of(arrays, nodes, step_size), models)
+        arrays.models.put(nodes, models[:, None])
+        arrays.remembered.put(nodes, memory)
+    return used
 
 
 def _used_weights(
