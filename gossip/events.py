@@ -179,10 +179,17 @@ class Mixed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped(Event):
-    """A peer that came back joined the round its neighbours are in."""
+    """A peer that came back joined the round its neighbours are in, and went on from their models.
+
+    ``neighbours`` maps short ids to the weights of those whose public copies it took the mean of,
+    ``staleness`` tells by how many rounds such a copy was older (negative: newer) than
+    ``to_round``; those of that very round are left out. With no neighbours it kept its own model.
+    """
 
     from_round: int
     to_round: int
+    neighbours: dict[str, float] = field(default_factory=dict)
+    staleness: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,9 +81,9 @@ def middle_pull(
     ``copies`` (..., K, P), ``weights`` (..., K).
     """
     count = rules.byzantine if rules.robust == "trimmed-mean" else weights.shape[-1]
-    middle = _middle(own, copies, weights, count)
-    middle -= own
-    return middle
+    pull = middle(own, copies, weights, count)
+    pull -= own
+    return pull
 
 
 def _trusted(
@@ -170,7 +170,7 @@ def _accepted(
     return np.where(apart <= radius, w, np.float32(0))
 
 
-def _middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int) -> FloatVector:
+def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int) -> FloatVector:
     """Each coordinate's mean without its ``b`` lowest and highest values; the median at the most.
 
     The values of all who are there and the peer's own are brought into order by an odd-even

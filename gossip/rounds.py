@@ -2,9 +2,8 @@
 
 Synchronous rounds have a deadline. A peer mixes when every neighbour that it hears in this
 round has published; those that are absent, excluded or too late are missing, and their weight
-returns to the peer itself. Who hears nobody takes the whole deadline. A peer that is behind all
-its neighbours joins the round they are in; one that comes back joins the round that half of them
-have reached, so that two neighbours that come back together do not keep each other behind.
+returns to the peer itself. Who hears nobody takes the whole deadline. A peer that was away or is
+behind joins its neighbours (catching_up.py).
 
 Asynchronous rounds have no barrier: a peer mixes at once with the newest copy of each neighbour,
 whatever its round, and notes how stale it was. Nobody waits for a slow or sleeping neighbour.
@@ -12,7 +11,6 @@ whatever its round, and notes how stale it was. Nobody waits for a slow or sleep
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -20,10 +18,10 @@ import numpy as np
 from ..crypto.identity import short_id
 from ..crypto.privacy import Release
 from . import links
-from .algorithms.base import Turn
 from .alignment import alignment
+from .catching_up import catch_up, is_behind
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
-from .events import BudgetSpent, Mixed, Published, Released, Skipped
+from .events import BudgetSpent, Mixed, Published, Released
 from .feed import NO_HASH, Version, payload_digest
 from .grid import from_grid, state_hash
 from .messages import EntryHeader, sign_entry
@@ -32,7 +30,7 @@ from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
 from .robust import robust_mix
 from .sketch import noted
-from .state import FloatVector, Phase, State
+from .state import FloatVector, Phase, State, turn_of
 from .weights import drop_missing, row_weights
 
 GATHER = "gather"
@@ -64,7 +62,8 @@ def stop_gathering(state: State, now: float) -> Iterator[Effect]:
     """Begin, or carry on where the checkpoint was, with those who are there."""
     if state.phase is not Phase.GATHERING or state.claims:
         return
-    if state.resume_phase is Phase.WAITING:
+    # who is far behind does not mix its old release with what the others have by now: it goes there
+    if state.resume_phase is Phase.WAITING and not is_behind(state):
         state.phase = Phase.WAITING
         yield from _wait(state, now)
     else:
@@ -82,7 +81,7 @@ def settled(state: State, now: float) -> Iterator[Effect]:
 
 
 def _begin(state: State) -> Iterator[Effect]:
-    yield from _catch_up(state)
+    yield from catch_up(state)
     state.phase = Phase.TRAINING
     yield Train(
         round=state.round,
@@ -90,25 +89,6 @@ def _begin(state: State) -> Iterator[Effect]:
         drift=state.algorithm.drift(state.memory),
         beta=state.algorithm.beta,
     )
-
-
-def _catch_up(state: State) -> Iterator[Effect]:
-    """Skip to the round that the neighbours have reached while this peer was away.
-
-    Where nobody waits for anybody, each keeps its own count.
-    """
-    if state.is_asynchronous:
-        return
-    followed = state.keys_at(sorted(state.heard_by(state.index)))
-    rounds = [state.feeds[k].round for k in followed if k in state.up and not state.excluded(k)]
-    # in the midst of a run one honest neighbour is enough to stay: a liar alone moves nobody
-    enough = math.ceil(len(rounds) / 2) if state.returning else len(rounds)
-    state.returning = False
-    reached = sorted(rounds, reverse=True)[enough - 1] if rounds else 0
-    # where the graph changes, neighbours that were not met lately may rightly be ahead
-    if reached > state.round + state.topology.lead:
-        yield Record(event=Skipped(from_round=state.round, to_round=reached))
-        state.round = reached
 
 
 # -- publish -----------------------------------------------------------------------------------
@@ -163,7 +143,7 @@ def released(release: Release, round: int) -> Released:
 
 def _publish(state: State, release: FloatVector) -> Published:
     rules, own = state.me.rules, state.own
-    turn = _turn(state)
+    turn = turn_of(state)
     vectors, state.memory = state.algorithm.outgoing(turn, release)
     before = own.copy.reshape(vectors.shape)
     step = next_step(vectors, before, rules, state.round)
@@ -192,11 +172,6 @@ def _publish(state: State, release: FloatVector) -> Published:
         size_bytes=len(payload),
         captured=float(step.captured[0]),
     )
-
-
-def _turn(state: State) -> Turn:
-    trained = np.array(state.trained)
-    return Turn(state.model, state.memory, state.me.step_size, trained, state.gamma)
 
 
 def _spread(state: State) -> Iterator[Effect]:
@@ -304,7 +279,7 @@ def _mix(state: State, now: float) -> Iterator[Effect]:
             weights = dict(zip(nodes, used[0].tolist(), strict=True))
         cosines = alignment(state.model, own[0], copies[0]).round(3).tolist()
         aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
-    turn, state.model = _turn(state), mixed[0]
+    turn, state.model = turn_of(state), mixed[0]
     yield Record(
         event=Mixed(
             round=state.round,

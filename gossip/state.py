@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..crypto.digest import digest
 from ..crypto.identity import Identity
 from ..crypto.membership import Bulletin, Certificate, GroupKey, Roster
+from .algorithms.base import Turn
 from .algorithms.chosen import algorithm_of
 from .beacons import Beacon
 from .door import PUBLIC_EPOCH, Door
@@ -328,6 +329,12 @@ class State:
             return None
         self.proofs[author] = proof
         return author, sequence
+
+
+def turn_of(state: State) -> Turn:
+    """What the gossip rule knows of the peer."""
+    trained = np.array(state.trained)
+    return Turn(state.model, state.memory, state.me.step_size, trained, state.gamma)
 
 
 def feed_genesis(genesis: GridVector, vectors: int) -> GridVector:

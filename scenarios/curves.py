@@ -7,7 +7,6 @@ longer than the learning.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ class _Totals:
     def began(self, parameters: int) -> None:
         """See ``Chronicle``."""
 
-    def skipped(self, skips: Sequence[Any]) -> None:
+    def skipped(self, done: Any) -> None:
         """See ``Chronicle``."""
 
     def published(self, done: Any, copies: Any) -> None:

@@ -11,6 +11,10 @@ A round of a peer that begins with the model x, with V vectors in a release and 
 The first of the vectors is the model: that which is published, and, mixed, that which the next
 round begins with.
 
+A peer that missed rounds goes on from what its neighbours have (gossip/rejoining.py):
+
+    rejoin    the turn, the mean of their models -> the model to begin with, memory
+
 z is a release: it has been through the privacy gate. All that follows is made of it and of what
 others published, so it is post-processing, whatever a rule derives from it.
 
@@ -73,6 +77,15 @@ class Algorithm(Protocol):
         """The memory that the next round begins with; the arguments are left alone.
 
         ``base`` and ``mixed`` (..., V, P) are what was published and what mixing made of it.
+        """
+        ...
+
+    def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The model (..., P) and the memory to go on with after missed rounds; the arguments are
+        left alone.
+
+        ``found`` (..., P) is the mean of the neighbours' models. A jump is no gradient: what a rule
+        remembers of its way must not take it for one.
         """
         ...
 

@@ -60,6 +60,10 @@ class KGT(Tracking):
         pull += remembered(turn, 1) * turn.memory[..., 0, :]
         return pull[..., None, :]
 
+    def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The neighbours' model, and the correction as it was: with it all sum up to 0."""
+        return found, turn.memory
+
 
 class BEER(Tracking):
     """BEER; memory: the mixed tracker W v, and the gradient of the round before."""
@@ -85,3 +89,9 @@ class BEER(Tracking):
         tracker, gradient = turn.memory[..., 0, :], turn.memory[..., 1, :]
         forgotten = (np.float32(1) - remembered(turn, 1)) * (tracker - gradient)
         return np.stack([mixed[..., 1, :] - forgotten, gradient], axis=-2)
+
+    def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The neighbours' model, and the memory as it was: trackers sum up to the gradients', and
+        the way from the last gradient to the next is told then, however far the model went.
+        """
+        return found, turn.memory

@@ -43,6 +43,10 @@ class DPSGD:
         """The memory as it is."""
         return turn.memory
 
+    def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
+        """The neighbours' model, and no momentum: the old one leads from where the network was."""
+        return found, np.zeros_like(turn.memory)
+
 
 class QuasiGlobal(DPSGD):
     """QG-DSGDm with momentum ``beta``; memory: the buffer."""

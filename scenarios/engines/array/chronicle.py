@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
@@ -38,7 +38,7 @@ from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
 from .graph import Graph, Weights
 from .rounds import Publication
-from .tape import Nodes, Skip, Times
+from .tape import Nodes, Times
 from .workers import Scores
 
 Sink = Callable[[float, str, Event], None]
@@ -59,6 +59,22 @@ class Mixture:
     versions: NDArray[np.int64]
     gamma: NDArray[np.float64]
     alignment: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """Who came back: ``nodes``, ``from_rounds``, ``to_rounds`` and ``times`` (B,), ``neighbours``
+    (B, K) and their ``weights`` in the mean that they go on from, and its ``versions`` (NOBODY: not
+    in it).
+    """
+
+    nodes: Nodes
+    from_rounds: Nodes
+    to_rounds: Nodes
+    times: Times
+    neighbours: Sources
+    weights: Weights
+    versions: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +108,8 @@ class Chronicle(Protocol):
         """All peers start."""
         ...
 
-    def skipped(self, skips: Sequence[Skip]) -> None:
-        """Peers will have come back and joined the rounds of their neighbours."""
+    def skipped(self, done: Return) -> None:
+        """Peers came back and joined the rounds of their neighbours."""
         ...
 
     def published(self, done: Publication, copies: GridVector | None) -> None:
@@ -167,11 +183,19 @@ class LineChronicle:
             )
             self._note(0.0, node, event)
 
-    def skipped(self, skips: Sequence[Skip]) -> None:
+    def skipped(self, done: Return) -> None:
         """See ``Chronicle``."""
-        for skip in skips:
-            event = Skipped(from_round=skip.from_round, to_round=skip.to_round)
-            self._note(skip.time, skip.node, event)
+        for i, node in enumerate(done.nodes.tolist()):
+            there = np.flatnonzero(done.versions[i] != NOBODY).tolist()
+            names = {k: self._ids[done.neighbours[i, k]] for k in there}
+            round = int(done.to_rounds[i])
+            event = Skipped(
+                from_round=int(done.from_rounds[i]),
+                to_round=round,
+                neighbours={names[k]: float(done.weights[i, k]) for k in there},
+                staleness=self._staleness(names, round, done.versions[i]),
+            )
+            self._note(float(done.times[i]), node, event)
 
     def published(self, done: Publication, copies: GridVector | None) -> None:
         """See ``Chronicle``."""
@@ -248,14 +272,18 @@ class LineChronicle:
                 missing=tuple(names[k] for k in late),
                 gamma=float(done.gamma[i]),
                 sketch=noted(models[i], self._network_id),
-                staleness={
-                    names[k]: round - int(done.versions[i, k])
-                    for k in there
-                    if done.versions[i, k] != round
-                },
+                staleness=self._staleness({k: names[k] for k in there}, round, done.versions[i]),
                 alignment={names[k]: float(done.alignment[i, k]) for k in there},
             )
             self._note(float(done.times[i]), node, event)
+
+    @staticmethod
+    def _staleness(
+        names: dict[int, str], round: int, versions: NDArray[np.int64]
+    ) -> dict[str, int]:
+        """By how many rounds copies were older, by name; ``names`` are those at their places."""
+        apart = {name: round - int(versions[k]) for k, name in names.items()}
+        return {name: rounds for name, rounds in apart.items() if rounds}
 
     def evaluated(self, nodes: Nodes, rounds: Nodes, times: Times, scores: Scores) -> None:
         """See ``Chronicle``."""

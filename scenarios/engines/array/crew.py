@@ -28,7 +28,7 @@ from .checkpoint import Memory
 from .graph import Weights
 from .measures import alignments, consensus_distance
 from .mixing import mix
-from .rounds import Publication, keep, publish
+from .rounds import Publication, keep, publish, rejoin
 from .shared import SharedArrays
 from .tape import Nodes, Wave
 from .workers import Scores, Workers, joined
@@ -58,6 +58,10 @@ class Alone:
 
     def _mix(self, wave: Wave, weights: Weights, tiles: range) -> Weights:
         return mix(self.arrays, self._rules, wave, weights, self._step_size, tiles)
+
+    def rejoin(self, wave: Wave, shares: Weights) -> Weights:
+        """Let the nodes of a wave go on from what others have; see ``rounds.rejoin``."""
+        return rejoin(self.arrays, self._rules, wave, shares, self._step_size)
 
     def evaluate(self, nodes: Nodes) -> Scores:
         """Test the models of some nodes."""
@@ -155,7 +159,7 @@ class SharedCrew(Alone):
         tiles = self._parts(self.arrays.models.count)
         ranges = [range(part.start, part.stop) for part in tiles]
         none = wave.keep[:0]  # what others need not know
-        told = replace(wave, publish=none, publish_rounds=none, heard_by=None, skips=())
+        told = replace(wave, publish=none, publish_rounds=none, heard_by=None)
         jobs = [("mix", told, weights, some) for some in ranges[1:]]
         used: Weights
         used, _ = self._together(jobs, lambda: self._mix(wave, weights, ranges[0]))
@@ -271,7 +275,6 @@ def _publishing(wave: Wave, part: slice) -> Wave:
         versions=wave.versions[:0],
         keep=none,
         keep_in=none,
-        skips=(),
     )
 
 

@@ -29,6 +29,10 @@ class Crew(Protocol):
         """Let the nodes of a wave mix; see ``mixing.mix``."""
         ...
 
+    def rejoin(self, wave: Wave, shares: Weights) -> Weights:
+        """Let the nodes of a wave go on from what others have; see ``rounds.rejoin``."""
+        ...
+
     def evaluate(self, nodes: Nodes) -> Scores:
         """Test the models of some nodes."""
         ...

@@ -9,17 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
+from ....gossip.block_mixing import NOBODY
+from ....gossip.rejoining import shares_of
 from ....peer.clock import monotonic_time
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
 from .checkpoint import Memory, Progress, interrupts_deferred, load, save
-from .chronicle import Chronicle, Mixture, posted
+from .chronicle import Chronicle, Mixture, Return, posted
 from .crews import Crew
 from .frames import frame_sizes
 from .graph import Graph
 from .roads import Roads
 from .rounds import Publication
-from .tape import Tape, Wave
+from .tape import Nodes, Tape, Wave
 
 CHECKPOINT_S = 60.0  # between two checkpoints of a run that goes on
 TESTED_MODELS = 100_000  # of all rounds together; a small run tests every model in every round
@@ -88,7 +90,8 @@ class ArrayRun:
                     self._work(wave)
                     self._chronicle.settle(wave.until)
                     progress.waves += 1
-                    progress.mixed[wave.mix] = wave.mix_rounds
+                    if wave.came_from is None:
+                        progress.mixed[wave.mix] = wave.mix_rounds
                     if interrupted() or monotonic_time() - self._saved > CHECKPOINT_S:
                         self._save()
                     if interrupted():
@@ -111,7 +114,9 @@ class ArrayRun:
             self._saved = monotonic_time()
 
     def _work(self, wave: Wave) -> None:
-        self._chronicle.skipped(wave.skips)
+        if wave.came_from is not None:
+            self._rejoin(wave, wave.came_from)
+            return
         if len(wave.publish):
             self._tell_published(self.crew.publish(wave))
         if not len(wave.mix):
@@ -136,6 +141,23 @@ class ArrayRun:
         self._chronicle.mixed(mixture, models)
         accuracy = self._test(wave)
         self._tell_round(mixture, accuracy)
+
+    def _rejoin(self, wave: Wave, came_from: Nodes) -> None:
+        neighbours = self.graph.followed(wave.mix)
+        counts = np.maximum(1, self._samples[neighbours]) if self._by_samples else 1
+        there = wave.sources != NOBODY
+        shares = shares_of(self._rules, np.where(there, counts, 0))
+        used = self.crew.rejoin(wave, shares)
+        done = Return(
+            nodes=wave.mix,
+            from_rounds=came_from,
+            to_rounds=wave.mix_rounds,
+            times=wave.mix_times,
+            neighbours=neighbours,
+            weights=used.round(6),
+            versions=np.where(shares != 0, wave.versions, NOBODY),
+        )
+        self._chronicle.skipped(done)
 
     def _tell_published(self, done: Publication) -> None:
         nodes = done.nodes

@@ -33,6 +33,7 @@ class Graph:
         counts = None if samples is None else [max(1, count) for count in samples]
         self._weigh = weigh or (lambda links: link_weights(links, counts))
         self._row = lru_cache(maxsize=KEPT_ROUNDS)(self._made)
+        self._followed = lru_cache(maxsize=1)(self._all_followed)
         self._heard_by = lru_cache(maxsize=KEPT_ROUNDS)(self._heard_by_made)
 
     def neighbours(self, round: int) -> Sources:
@@ -42,6 +43,18 @@ class Graph:
     def weights(self, round: int) -> Weights:
         """How much each neighbour counts in ``round``: float64 (N, K), 0 where there is none."""
         return self._row(self._in_period(round))[1]
+
+    def followed(self, nodes: NDArray[np.int64]) -> Sources:
+        """Whom some ``nodes`` (n,) hear in any round: (n, K), in rising order, then NOBODY."""
+        return self._followed()[nodes]
+
+    def _all_followed(self) -> Sources:
+        links = self.ever()
+        degrees = np.bincount(links // self.nodes, minlength=self.nodes)
+        there = np.arange(int(degrees.max(initial=0))) < degrees[:, None]
+        followed = np.full(there.shape, NOBODY, dtype=np.int64)
+        followed[there] = links % self.nodes
+        return followed
 
     def ever(self) -> NDArray[np.int64]:
         """All links of all rounds, as i * N + j where i hears j; in rising order."""

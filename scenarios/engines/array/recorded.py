@@ -9,7 +9,7 @@ from ....crypto.errors import ConfigError
 from ....gossip.events import Mixed, PeerStarted, Published, Sent, Skipped
 from ...run_log import LogLine, RunLog
 from .graph import Graph
-from .tape import Recorded, Skip, Turn
+from .tape import Recorded, Turn
 
 
 def tape_of_run(folder: Path, graph: Graph) -> Recorded:
@@ -35,7 +35,7 @@ def tape_of_log(lines: Iterable[LogLine], graph: Graph) -> Recorded:
     reader = _Reader(graph.nodes)
     for line in lines:
         reader.take(line)
-    return Recorded(graph, reader.turns, reader.skips)
+    return Recorded(graph, reader.turns)
 
 
 class _Reader:
@@ -47,7 +47,6 @@ class _Reader:
         self._hearers: list[int] = []  # of the entry that was published last
         self._last: tuple[str, int] = ("", 0)  # its author's name and its number
         self.turns: list[Turn] = []
-        self.skips: list[Skip] = []
 
     def take(self, line: LogLine) -> None:
         match line.event:
@@ -73,17 +72,26 @@ class _Reader:
                 ) == self._number(line.peer):
                     self._hearers.append(self._number(to))
             case Mixed():
-                self._mixed(line.event, line.peer, line.time)
-            case Skipped(from_round=start, to_round=end):
-                node = self._number(line.peer)
-                self.skips.append(Skip(time=line.time, node=node, from_round=start, to_round=end))
+                self._heard(line, line.event, line.event.round)
+            case Skipped():
+                self._heard(line, line.event, line.event.to_round, line.event.from_round)
 
-    def _mixed(self, event: Mixed, peer: str, time: float) -> None:
+    def _heard(
+        self, line: LogLine, event: Mixed | Skipped, round: int, came_from: int | None = None
+    ) -> None:
         heard = {
-            self._number(neighbour): event.round - event.staleness.get(neighbour, 0)
+            self._number(neighbour): round - event.staleness.get(neighbour, 0)
             for neighbour in event.neighbours
         }
-        self.turns.append(Turn(node=self._number(peer), round=event.round, time=time, heard=heard))
+        self.turns.append(
+            Turn(
+                node=self._number(line.peer),
+                round=round,
+                time=line.time,
+                heard=heard,
+                came_from=came_from,
+            )
+        )
 
     def _number(self, peer: str) -> int:
         number = self._numbers.get(peer)

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from ....gossip.algorithms.base import Algorithm, Turn
 from ....gossip.algorithms.chosen import algorithm_of
-from ....gossip.grid import FloatVector
+from ....gossip.block_mixing import NOBODY
+from ....gossip.grid import FloatVector, from_grid
 from ....gossip.mixing import base_after, gamma_of
 from ....gossip.publishing import Step, next_step, payload_sizes
+from ....gossip.rejoining import neighbours_mean
 from ....gossip.rules import Rules
 from .arrays import Arrays
+from .graph import Weights
 from .tape import Nodes, Wave
 from .workers import Trained, Workers, joined
 
@@ -135,3 +138,25 @@ def pieces(whole: slice, length: int) -> Iterator[slice]:
     """Cut a slice into pieces of at most ``length``."""
     for start in range(whole.start, whole.stop, length):
         yield slice(start, min(start + length, whole.stop))
+
+
+def rejoin(arrays: Arrays, rules: Rules, wave: Wave, shares: Weights, step_size: float) -> Weights:
+    """Let the nodes of a wave that came back go on from the mean of the copies that it names.
+
+    ``shares`` (B, K) are those of the copies; who has none keeps its model. Returns the weights
+    that were used.
+    """
+    used = shares.copy()
+    rule = algorithm_of(rules)
+    found = np.flatnonzero(shares.any(axis=1))
+    values = max(1, shares.shape[1]) * arrays.models.columns
+    for part in pieces(slice(0, len(found)), max(1, TRAINED_VALUES // values)):
+        rows = found[part]
+        nodes, sources = wave.mix[rows], wave.sources[rows]
+        heard = arrays.public.rows(np.where(sources == NOBODY, 0, sources).reshape(-1))
+        copies = from_grid(heard, rules.grid_bits).reshape(*sources.shape, -1)
+        models, used[rows] = neighbours_mean(rules, copies, shares[rows], wave.mix_rounds[rows])
+        models, memory = rule.rejoin(turn_of(arrays, nodes, step_size), models)
+        arrays.models.put(nodes, models[:, None])
+        arrays.remembered.put(nodes, memory)
+    return used

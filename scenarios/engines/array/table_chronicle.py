@@ -6,7 +6,7 @@ models, and who received what was sent. The engine measures the consensus distan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,9 @@ from ....gossip.grid import FloatVector, GridVector
 from ...event_tables import EventTables, coded, ragged
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .chronicle import Mixture, Posted
+from .chronicle import Mixture, Posted, Return
 from .rounds import Publication
-from .tape import Nodes, Skip, Times
+from .tape import Nodes, Times
 from .workers import Scores
 
 Sink = Callable[[float, str, Event], None]
@@ -66,16 +66,20 @@ class TableChronicle:
             parameters=parameters,
         )
 
-    def skipped(self, skips: Sequence[Skip]) -> None:
+    def skipped(self, done: Return) -> None:
         """See ``Chronicle``."""
-        if skips:
-            self._tables.append(
-                Skipped,
-                time=np.array([skip.time for skip in skips]),
-                peer=np.array([skip.node for skip in skips]),
-                from_round=np.array([skip.from_round for skip in skips]),
-                to_round=np.array([skip.to_round for skip in skips]),
-            )
+        there = done.versions != NOBODY
+        stale = there & (done.versions != done.to_rounds[:, None])
+        apart = done.to_rounds[:, None] - done.versions
+        self._tables.append(
+            Skipped,
+            time=done.times,
+            peer=done.nodes,
+            from_round=done.from_rounds,
+            to_round=done.to_rounds,
+            neighbours=self._mapping(there, done.neighbours, done.weights),
+            staleness=self._mapping(stale, done.neighbours, apart),
+        )
 
     def published(self, done: Publication, copies: GridVector | None) -> None:
         """See ``Chronicle``; hashes are left out."""

@@ -28,16 +28,6 @@ def _no_nodes() -> Nodes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
-    """A node that came back joined the round of its neighbours."""
-
-    time: float
-    node: int
-    from_round: int
-    to_round: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
     """Nodes that publish at once, and nodes that mix at once thereafter.
 
@@ -48,6 +38,10 @@ class Wave:
     in that round (NOBODY where a neighbour was missing), ``versions`` (B, K) the rounds of these
     copies. ``heard_by`` are, for each who publishes, the nodes that its frame is sent to; None: to
     all that hear it in that round. All that follows happens at ``until`` or later.
+
+    Where there is ``came_from`` (B,), nobody publishes, and those who would mix have come back:
+    they skip from these rounds to ``mix_rounds`` and begin there with the mean of the copies.
+    ``sources`` are then in the places of all that each hears in any round.
     """
 
     publish: Nodes
@@ -61,7 +55,7 @@ class Wave:
     keep: Nodes = field(default_factory=_no_nodes)
     keep_in: Nodes = field(default_factory=_no_nodes)
     heard_by: Sequence[Sequence[int]] | None = None
-    skips: Sequence[Skip] = ()
+    came_from: Nodes | None = None
     until: float = 0.0
 
 
@@ -117,7 +111,8 @@ class Lockstep:
 class Turn:
     """One node publishes, or mixes with the copies of those whom it ``heard`` (node -> round).
 
-    ``heard_by`` are those to whom a publication is sent; None: all that hear it.
+    ``heard_by`` are those to whom a publication is sent; None: all that hear it. Who comes back
+    from an earlier round, ``came_from``, begins with the mean of the copies.
     """
 
     node: int
@@ -125,6 +120,7 @@ class Turn:
     time: float
     heard: Mapping[int, int] | None = None  # None: it publishes
     heard_by: Sequence[int] | None = None
+    came_from: int | None = None
 
 
 class Recorded:
@@ -134,11 +130,9 @@ class Recorded:
     wave in which its author publishes the next one, or later, is kept in a spare row.
     """
 
-    def __init__(self, graph: Graph, turns: Sequence[Turn], skips: Sequence[Skip] = ()) -> None:
+    def __init__(self, graph: Graph, turns: Sequence[Turn]) -> None:
         self._graph = graph
-        self._skips = skips
         waves = _levels(graph.nodes, turns)
-        self.count = len(waves)
         self._waves = waves
         self._keeps, self.spare = _keeps(graph.nodes, waves)
 
@@ -146,16 +140,28 @@ class Recorded:
         """One wave after the other."""
         times = [min((t.time for t in turns), default=np.inf) for turns in self._waves]
         until = [*np.minimum.accumulate(times[::-1])[::-1][1:].tolist(), np.inf]
-        skips = self._skips
         for turns, keeps, later in zip(self._waves, self._keeps, until, strict=True):
-            yield replace(self._wave(turns, keeps, later), skips=skips)
-            skips = ()
+            back = [turn for turn in turns if turn.came_from is not None]
+            others = [turn for turn in turns if turn.came_from is None]
+            yield self._wave(others, keeps, min([later, *(turn.time for turn in back)]))
+            if back:
+                came_from = _ints(turn.came_from for turn in back)
+                none = _Keeps(rows=keeps.rows)  # what was to be moved has been moved
+                yield replace(self._wave(back, none, later), came_from=came_from)
+
+    @property
+    def count(self) -> int:
+        """How many waves there are."""
+        return sum(1 + any(t.came_from is not None for t in turns) for turns in self._waves)
 
     def _wave(self, turns: Sequence[Turn], keeps: _Keeps, until: float) -> Wave:
         publish = [turn for turn in turns if turn.heard is None]
         mix = [turn for turn in turns if turn.heard is not None]
         nodes, rounds = _ints(t.node for t in mix), _ints(t.round for t in mix)
-        neighbours, _ = self._graph.at(nodes, rounds)
+        if any(turn.came_from is not None for turn in mix):
+            neighbours = self._graph.followed(nodes)
+        else:
+            neighbours, _ = self._graph.at(nodes, rounds)
         sources = np.full(neighbours.shape, NOBODY, dtype=np.int64)
         versions = sources.copy()
         for i, turn in enumerate(mix):
@@ -199,10 +205,13 @@ def _levels(nodes: int, turns: Sequence[Turn]) -> list[list[Turn]]:
             made[turn.node, turn.round] = level
             free[turn.node] = level + 1
         else:
-            needs = [(turn.node, turn.round), *turn.heard.items()]
+            own = [(turn.node, turn.round)] if turn.came_from is None else []
+            needs = [*own, *turn.heard.items()]
             if not all(need in made for need in needs):
                 raise ValueError(f"node {turn.node} mixes in round {turn.round} with nothing")
-            level = max(made[need] for need in needs)
+            level = max([made[need] for need in needs], default=0)
+            if turn.came_from is not None:
+                level = max(level, free[turn.node])
             free[turn.node] = level + 1
         waves += [[] for _ in range(level + 1 - len(waves))]
         waves[level].append(turn)

@@ -5,7 +5,7 @@ frames arrive, whom each node waits for, and when it mixes: as gossip/rounds.py 
 network of engines/sim.py. A lost frame is asked for again at quarters of the deadline; whoever is
 missing when the deadline is over is waited for no more until it is heard again; a link that breaks
 is noticed at once when a node dies, and after a silence when a line is cut. A node that comes back
-joins the round that half of its neighbours have reached.
+joins the round that half of its neighbours have reached and goes on from what they have.
 
 It is a model of the protocol, not the protocol: hellos take one delay, all frames of a network
 are equally long, and a copy that was asked for again is the one of that round. Its figures are
@@ -25,7 +25,7 @@ from ....gossip.rounds import NUDGES
 from ...faults import SILENCE_S, Faults
 from .graph import Graph
 from .outages import Cuts, Downtimes, Mask, train_times
-from .tape import Nodes, Skip, Times, Wave
+from .tape import Nodes, Times, Wave
 
 
 class Weather:
@@ -216,7 +216,8 @@ class _Run:
     def _return(self, number: int, sources: Sources) -> Iterator[Wave]:
         """Bring back those who find that less than half of their neighbours have come to a round.
 
-        They mix what they had published before they went, and do the round before it.
+        They mix what they had published before they went, or skip rounds, and do the round before
+        that one.
         """
         away = np.flatnonzero(self._back > 0)
         if not len(away):
@@ -235,23 +236,20 @@ class _Run:
         who, back = away[joining], back[joining]
         if not len(who):
             return
-        late = who[self._waiting[who]]
-        if len(late):
-            yield self._mixing(late, self._round[late], back[self._waiting[who]])
+        waiting = self._waiting[who]
+        came_from = self._round[who] + ~waiting
+        skips = number - 1 > came_from + w._graph.topology.lead
+        late = waiting & ~skips
+        if late.any():
+            yield self._mixing(who[late], self._round[who[late]], back[late])
+        if skips.any():
+            yield self._rejoining(who[skips], came_from[skips], number - 1, back[skips])
         behind = self._round[who] < number - 1
         if behind.any():
             back = np.where(behind, back + w._train_s[who], back)
-            skips = [
-                Skip(time=float(at), node=int(node), from_round=int(came), to_round=number - 1)
-                for node, at, came in zip(
-                    who[behind], self._back[who[behind]], self._round[who[behind]] + 1, strict=True
-                )
-                if number - 1 > came + w._graph.topology.lead
-            ]
             self._round[who[behind]] = number - 1
             rounds = np.full(int(behind.sum()), number - 1, dtype=np.int64)
-            wave = self._mixing(who[behind], rounds, back[behind], publish=True)
-            yield replace(wave, skips=skips)
+            yield self._mixing(who[behind], rounds, back[behind], publish=True)
         self._back[who] = 0
         self._ready[who] = back
         self._absent_of[np.isin(self._ever // w._graph.nodes, who)] = False
@@ -259,14 +257,36 @@ class _Run:
     def _mixing(self, nodes: Nodes, rounds: Nodes, times: Times, *, publish: bool = False) -> Wave:
         """Some nodes mix, each in a round of its own, with whatever copies are there by now."""
         sources, _ = self._w._graph.at(nodes, rounds)
+        wave = self._taking(nodes, rounds, times, sources, rounds)
+        if not publish:
+            return wave
+        return replace(wave, publish=nodes, publish_rounds=rounds, publish_times=times)
+
+    def _rejoining(self, nodes: Nodes, came_from: Nodes, to_round: int, times: Times) -> Wave:
+        """Some nodes skip to a round, with the copies of those that they have a link with."""
+        followed = self._w._graph.followed(nodes)
+        me = np.broadcast_to(nodes[:, None], followed.shape)
+        at = np.broadcast_to(times[:, None], followed.shape)
+        linked = (followed != NOBODY) & (self._w._cuts.noticed(me, followed, at) > at)
+        sources = np.where(linked, followed, NOBODY)
+        rounds = np.full(len(nodes), to_round, dtype=np.int64)
+        wave = self._taking(nodes, rounds, times, sources, rounds - self._w._graph.topology.lead)
+        return replace(wave, came_from=came_from)
+
+    def _taking(
+        self, nodes: Nodes, rounds: Nodes, times: Times, sources: Sources, since: Nodes
+    ) -> Wave:
+        """Some nodes take the copies of ``sources`` (n, K) that are there, of a round ``since``
+        which each wants them, (n,), or later.
+        """
         other = np.where(sources != NOBODY, sources, 0)
         versions = np.where(self._back[other] == 0, self._round[other], NOBODY)
-        fit = (sources != NOBODY) & (versions >= rounds[:, None])
+        fit = (sources != NOBODY) & (versions >= since[:, None])
         none = np.empty(0, dtype=np.int64)
         return Wave(
-            publish=nodes if publish else none,
-            publish_rounds=rounds if publish else none,
-            publish_times=times if publish else none.astype(np.float64),
+            publish=none,
+            publish_rounds=none,
+            publish_times=none.astype(np.float64),
             mix=nodes,
             mix_rounds=rounds,
             mix_times=times,

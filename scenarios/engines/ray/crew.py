@@ -60,20 +60,29 @@ class RayCrew:
 
     def mix(self, wave: Wave, weights: Weights) -> Weights:
         """Let the nodes of a wave mix, with copies that the shards give one another."""
+        used = self._with_others("mix", wave, weights)
+        self._mixed += len(wave.mix)
+        if self._mixed >= SNAPSHOT_ROUNDS * len(self._nodes):
+            self._settle()
+        return used
+
+    def rejoin(self, wave: Wave, shares: Weights) -> Weights:
+        """Let the nodes of a wave go on from the copies that the shards give one another."""
+        return self._with_others("rejoin", wave, shares)
+
+    def _with_others(self, method: str, wave: Wave, weights: Weights) -> Weights:
+        """Have the nodes of a wave do something with others' copies; the weights (B, K) used."""
         parts = self._division.mixing(wave, weights)
         needs = self._exchange(parts)
         calls = [
             self.actors.tell(
-                part.shard, "mix", part.wave, part.weights, part.places, needs=needs[part.shard]
+                part.shard, method, part.wave, part.weights, part.places, needs=needs[part.shard]
             )
             for part in parts
         ]
         used = np.empty_like(weights)
         for part, found in zip(parts, self.actors.answers(calls), strict=True):
             used[part.positions] = found
-        self._mixed += len(wave.mix)
-        if self._mixed >= SNAPSHOT_ROUNDS * len(self._nodes):
-            self._settle()
         return used
 
     def alignments(self, wave: Wave) -> NDArray[np.float64]:

@@ -88,6 +88,13 @@ class Shard:
         self._receive(places, copies)
         return self._crew.mix(wave, weights)
 
+    def rejoin(
+        self, wave: Wave, shares: Weights, places: Sequence[Nodes], *copies: GridVector
+    ) -> Weights:
+        """Let the nodes of a wave go on from what others have; for the rest see ``mix``."""
+        self._receive(places, copies)
+        return self._crew.rejoin(wave, shares)
+
     def evaluate(self, rows: Nodes) -> Scores:
         """Test the models of some nodes."""
         return self._crew.evaluate(rows)
