@@ -9,7 +9,8 @@ CHOCO-gossip (Koloskova, Stich, Jaggi 2019) keeps all that compression dropped, 
 pull of earlier rounds as well: a sum of answers to old copies, which grows while it cannot be said.
 That is windup of an integrator, and what is done about it here is anti-windup (Astrom, Hagglund
 1995, section 3.5): the pull is not added up. Nothing is lost by it, for the next pull says it anew,
-from newer copies. So no gamma has to fit the compression.
+from newer copies. So no gamma has to fit the compression. *choco* is the paper's form, to compare
+with: b_i = z_i, and gamma is the share of the delta's squared norm that was captured.
 
 What gradient tracking sums up beside the model must add up to the same over all peers: nothing of
 it may be dropped, it always goes on from z_i, with the share that was captured for its gamma.
@@ -33,7 +34,7 @@ from .grid import FloatVector, GridVector, from_grid
 from .publishing import Step
 from .rules import Rules
 
-Form = Literal["restart", "feedback"]
+Form = Literal["restart", "feedback", "choco"]
 
 
 def mix(
@@ -140,6 +141,8 @@ def base_after(
     published = from_grid(step.copy, rules.grid_bits)
     if is_own_copy(rules.mixing, step.z.shape[-2]):
         return published
+    if rules.mixing == "choco":
+        return step.z
     base = step.z.copy()
     base[..., 0, :] = published[..., 0, :]
     if rules.mixing == "feedback":
@@ -158,14 +161,15 @@ def unsaid(dropped: FloatVector, news: FloatVector) -> FloatVector:
     return np.where((dropped > 0) == (news > 0), least, np.float32(0))
 
 
-def gamma_of(captured: ArrayLike) -> NDArray[np.float64]:
+def gamma_of(form: Form, captured: ArrayLike) -> NDArray[np.float64]:
     """The step sizes (..., V), from the ``captured`` shares (..., V) of the deltas' squared norms.
 
-    1 for the model, and for what is tracked the share itself: the less was captured, the farther do
-    the copies lag behind.
+    For what goes on from z the share itself: the less was captured, the farther do the copies lag
+    behind. Else 1.
     """
     gamma = np.array(captured, dtype=np.float64)
-    gamma[..., 0] = 1.0
+    if form != "choco":
+        gamma[..., 0] = 1.0
     return gamma
 
 

@@ -164,7 +164,7 @@ def _publish(state: State, release: FloatVector) -> Published:
     )
     own.append(entry, copy, payload)
     state.base = base_after(rules, state.algorithm, turn, state.base, before, step)
-    state.gamma = gamma_of(step.captured)
+    state.gamma = gamma_of(rules.mixing, step.captured)
     return Published(
         round=state.round,
         sequence=own.sequence,

@@ -33,7 +33,7 @@ class Rules(BaseModel):
     pace: Literal["synchronous", "asynchronous"] = "synchronous"
     deadline_s: float = Field(default=10.0, gt=0, description="wait for a round's neighbours")
     topology: TopologyRule = TopologyRule()
-    mixing: Literal["restart", "feedback"] = "restart"
+    mixing: Literal["restart", "feedback", "choco"] = "restart"
     averaging: Averaging = "public-copies"
     weighting: Literal["uniform", "samples"] = "uniform"
     compression: Compression = "int8"
@@ -70,6 +70,23 @@ class Rules(BaseModel):
                 f"optimiser '{self.optimiser}' tracks gradients: its corrections sum up to 0 only "
                 "where all mix what they published in one and the same round, which the pace "
                 "'asynchronous' does not; choose 'qg-dsgdm' or 'sgd', or the pace 'synchronous'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _choco_is_stable(self) -> Rules:
+        if self.mixing != "choco":
+            return self
+        if self.optimiser != "sgd":
+            raise ValueError(
+                f"mixing 'choco' with optimiser '{self.optimiser}' diverges: what repeats pulls of "
+                "earlier rounds repeats answers to old copies; choose mixing 'feedback', or "
+                "optimiser 'sgd'"
+            )
+        if self.compression == "low-rank":
+            raise ValueError(
+                "mixing 'choco' has no step size that fits compression 'low-rank'; "
+                "choose mixing 'feedback', or compression 'top-k-int8'"
             )
         return self
 

@@ -125,3 +125,16 @@ def test_one_neighbour_less_would_break_the_promise(rule: Any, b: int) -> None:
     assert 0 <= moved(needed, 0.1) <= 0.1 * needed
     short = moved(needed - 1, 0.1)
     assert short > 1e3 or short == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "instead"),
+    [
+        ({"optimiser": "qg-dsgdm"}, "mixing 'feedback', or optimiser 'sgd'"),
+        ({"optimiser": "beer"}, "mixing 'feedback', or optimiser 'sgd'"),
+        ({"optimiser": "sgd", "compression": "low-rank"}, "mixing 'feedback', or compression"),
+    ],
+)
+def test_choco_is_refused_where_it_diverges(rules: dict[str, str], instead: str) -> None:
+    with pytest.raises(ValueError, match=instead):
+        Rules.model_validate({"mixing": "choco", **rules})

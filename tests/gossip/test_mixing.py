@@ -24,7 +24,8 @@ from tidings.gossip.rules import Rules, TopologyRule
 from tidings.gossip.topology import Topology
 from tidings.gossip.weights import metropolis_hastings, row_weights
 
-Form = Literal["restart", "feedback"]
+Form = Literal["restart", "feedback", "choco"]
+ELEMENTWISE = ("none", "int8", "int4", "sign", "top-k-int8", "top-k", "random-k")
 SEEDS = st.integers(0, 2**32)
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -141,6 +142,11 @@ def test_restart_keeps_nothing() -> None:
     assert np.array_equal(base, from_grid(step.copy, 20))
 
 
+def test_choco_goes_on_from_what_was_to_be_published() -> None:
+    base, step = based("choco", "sgd", news=0.125, pull=0.5)
+    assert np.array_equal(base, step.z)
+
+
 @pytest.mark.parametrize("form", ["restart", "feedback"])
 def test_of_what_is_tracked_beside_the_model_nothing_is_dropped(form: Form) -> None:
     base, step = based(form, "k-gt", news=0.125, pull=0.5)
@@ -149,8 +155,11 @@ def test_of_what_is_tracked_beside_the_model_nothing_is_dropped(form: Form) -> N
 
 
 def test_step_sizes_are_one_for_models_and_what_was_captured_beside_them() -> None:
-    assert gamma_of([[0.3], [0.5]]).tolist() == [[1.0], [1.0]]
-    assert gamma_of([[0.3, 0.25], [0.5, 1.0]]).tolist() == [[1.0, 0.25], [1.0, 1.0]]
+    forms: list[Form] = ["restart", "feedback"]
+    for form in forms:
+        assert gamma_of(form, [[0.3], [0.5]]).tolist() == [[1.0], [1.0]]
+        assert gamma_of(form, [[0.3, 0.25], [0.5, 1.0]]).tolist() == [[1.0, 0.25], [1.0, 1.0]]
+    assert gamma_of("choco", [[0.3], [0.5]]).tolist() == [[0.3], [0.5]]
 
 
 def test_consensus_distance() -> None:
@@ -160,9 +169,14 @@ def test_consensus_distance() -> None:
     assert consensus_distance(np.stack([x, 3 * x])) == pytest.approx([5, 15])
 
 
-@pytest.mark.parametrize("form", ["restart", "feedback"])
 @pytest.mark.parametrize(
-    "rule", ["none", "int8", "int4", "sign", "top-k-int8", "top-k", "random-k", "low-rank"]
+    ("form", "rule"),
+    [
+        (form, rule)
+        for form in ("restart", "feedback", "choco")
+        for rule in (*ELEMENTWISE, "low-rank")
+        if (form, rule) != ("choco", "low-rank")
+    ],
 )
 def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Compression) -> None:
     # no training: private models must meet; where few bits are sent, they need not keep the mean
@@ -181,7 +195,8 @@ def test_compressed_gossip_agrees_on_the_mean(form: Form, rule: Compression) -> 
         pulls = []
         for i in range(n):
             w = row_weights(topology, i, round)
-            pulls.append(mix(bases[i, 0], own[i], own[list(w)], list(w.values())))
+            gamma = gamma_of(form, step.captured[i])
+            pulls.append(mix(bases[i, 0], own[i], own[list(w)], list(w.values()), gamma[0]))
         x = np.array(pulls)
     assert consensus_distance(x) < 0.02 * consensus_distance(start)
     if rule == "int8":

@@ -93,6 +93,13 @@ SCENARIOS = {
         "rules.compression=top-k-int8",
         "rules.mixing=feedback",
     ],
+    "choco": [
+        "rules.topology.kind=ring",
+        "rules.compression=top-k-int8",
+        "rules.mixing=choco",
+        "rules.optimiser=sgd",
+        CRASHES,
+    ],
     "low rank": ["rules.topology.kind=exponential", "rules.compression=low-rank", CRASHES],
     "low rank tracking": [
         "rules.topology.kind=one-peer-exponential",

@@ -87,3 +87,10 @@ def test_momentum_and_feedback_last(
 def test_other_rules_last(name: str, optimiser: str, mixing: str) -> None:
     rules = {"mixing": mixing, "optimiser": optimiser, **COMPRESSIONS[name]}
     assert_settled(run(400, 0.5, "exponential", 0.1, rules), 0.6)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [each for each in COMPRESSIONS if not each.startswith("rank")])
+def test_choco_lasts_without_momentum(name: str) -> None:
+    rules = {"mixing": "choco", "optimiser": "sgd", **COMPRESSIONS[name]}
+    assert_settled(run(400, 0.5, "exponential", 0.1, rules), 0.6)

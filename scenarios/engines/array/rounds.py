@@ -123,7 +123,7 @@ def _take_step(
     if len(arrays.base):
         last = arrays.base.whole_rows(nodes)
         arrays.base.put(nodes, base_after(rules, rule, turn, last, before, step))
-    arrays.gamma[nodes] = gamma_of(step.captured)
+    arrays.gamma[nodes] = gamma_of(rules.mixing, step.captured)
     return step
 
 
