@@ -106,7 +106,8 @@ def remembered(turn: Turn, vector: int) -> NDArray[np.float32]:
     """The share (..., 1) of a correction that lasts, by the vector that it is mixed from: gamma.
 
     All of it where all was said. Else the copies lag behind, and a sum of what they say swings ever
-    wider. One that forgets as much as was not said does not: where the gain of a loop is below 1,
-    no lag makes it unstable (small-gain theorem, Zames 1966).
+    wider, unless it forgets as much as was not said: what is added to it then comes to at most
+    gamma / (1 - gamma) of what it is from, and where the gain of a loop is below 1, no lag makes it
+    unstable (small-gain theorem, Zames 1966). Copies that were told more than half hardly lag.
     """
     return turn.gamma[..., vector, None].astype(np.float32)

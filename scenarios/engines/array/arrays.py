@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.grid import GridVector, from_grid
+from ....gossip.mixing import is_own_copy
 from ....gossip.rules import Rules
 from .tiles import Tiles, tiles_of, width_for
 
@@ -24,7 +25,7 @@ class Arrays:
     Matrices are in tiles (tiles.py). ``models`` (N, P) are the private models that the next round
     begins from. ``public`` (N + S, V, P) are the public copies of V vectors, then S spare rows for
     older copies that somebody still has to mix with. ``remembered`` (N, M, P) is the memory of the
-    gossip rule, ``base`` (N, V, P) is there for feedback. ``gamma`` (N, V) are the step
+    gossip rule, ``base`` (N, V, P) is there unless it is the public copy. ``gamma`` (N, V) are the step
     sizes of mixing; ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,) the round and
     number of the last entry, how often each node has trained, and whether its last release came
     from training.
@@ -77,7 +78,7 @@ class Arrays:
     ) -> Arrays:
         """Arrays for the nodes of a network, over whatever ``allocate(shape, dtype)`` gives."""
         n, algorithm = nodes or rules.topology.nodes, algorithm_of(rules)
-        feeds_back = rules.mixing == "feedback" or algorithm.vectors > 1
+        based = not is_own_copy(rules.mixing, algorithm.vectors)
         width = width_for(rules.topology.nodes, parameters)  # alike wherever some of them are
         tiles = tiles_of(parameters, width)
 
@@ -92,7 +93,7 @@ class Arrays:
             models=matrix(n, np.float32),
             public=matrix(n + spare, np.int32, algorithm.vectors),
             remembered=matrix(n, np.float32, algorithm.slots),
-            base=matrix(n if feeds_back else 0, np.float32, algorithm.vectors),
+            base=matrix(n if based else 0, np.float32, algorithm.vectors),
             gamma=allocate((n, algorithm.vectors), np.float64),
             rounds=vector(np.int64),
             sequences=vector(np.int64),
