@@ -43,7 +43,7 @@ def why(log: RunLog, peer: str, round_: int) -> View:
     )
     rows = [
         (time - log.begin_s, who, step, detail)
-        for time, who, step, detail in _chain(peer, own, around)
+        for time, who, step, detail in _chain(peer, own, around, names)
     ]
     return View(title=f"Why the model of {peer} after round {round_}", columns=columns, rows=rows)
 
@@ -136,10 +136,10 @@ def _heard(record: Record, mixed: Record, since: float, around: dict[str, _Neigh
 
 
 def _chain(
-    peer: str, own: dict[str, Any], around: dict[str, _Neighbour]
+    peer: str, own: dict[str, Any], around: dict[str, _Neighbour], names: dict[str, str]
 ) -> Iterator[tuple[float, str, str, str]]:
     mixed = own["mixed"]
-    steps = [*_own_steps(peer, own)]
+    steps = [*_own_steps(peer, own, names)]
     for peer_id, neighbour in around.items():
         steps += _neighbour_steps(peer, peer_id, neighbour, mixed)
     yield from sorted(steps, key=lambda step: step[0])
@@ -151,10 +151,25 @@ def _chain(
         yield tested.time, peer, "evaluated", detail
 
 
-def _own_steps(peer: str, own: dict[str, Any]) -> Iterator[tuple[float, str, str, str]]:
+def _start(skipped: Record, names: dict[str, str]) -> str:
+    """What a peer went on from when it had skipped rounds."""
+    if not skipped.neighbours:
+        return "with its own model"
+    parts = [f"{names.get(id_, id_)} ({share:.4g})" for id_, share in skipped.neighbours.items()]
+    return f"to the mean of {', '.join(parts)}"
+
+
+def _own_steps(
+    peer: str, own: dict[str, Any], names: dict[str, str]
+) -> Iterator[tuple[float, str, str, str]]:
     if "skipped" in own:
         record = own["skipped"]
-        yield record.time, peer, "skipped", f"from round {record.from_round}"
+        yield (
+            record.time,
+            peer,
+            "skipped",
+            f"from round {record.from_round}, {_start(record, names)}",
+        )
     if "budget-spent" in own:
         yield own["budget-spent"].time, peer, "did not train", own["budget-spent"].why
     if "released" in own:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.scenarios.small import small
 from tests.scenarios.stand_in import stand_in_world
-from tidings.gossip.events import Evaluated, Event, Mixed, Published, Sent
+from tidings.gossip.events import Evaluated, Event, Mixed, Published, Sent, Skipped
 from tidings.gossip.rules import TRACKING, RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
@@ -32,6 +32,11 @@ class Noted(list[LogLine]):
 
     def sink(self, time: float, peer: str, event: Event) -> None:
         self.append(LogLine(time=time, peer=peer, event=event))
+
+    def skips(self) -> list[tuple[str, Skipped]]:
+        """Who skipped rounds, and how, in the order of the rounds."""
+        found = [(line.peer, line.event) for line in self if isinstance(line.event, Skipped)]
+        return sorted(found, key=lambda each: (each[0], each[1].to_round))
 
     def of(self, kind: type[Event]) -> Facts:
         """The events of a kind by peer and round."""
@@ -75,6 +80,7 @@ def assert_same(scenario: Scenario) -> None:
     assert copies.tobytes() == expected.tobytes()
     assert other.of(Published) == one.of(Published)
     assert other.of(Mixed) == one.of(Mixed)
+    assert other.skips() == one.skips()
 
 
 LOSSY = "faults={loss=0.05, delay_s=0.02, jitter_s=0.03, straggle=1.0}"
@@ -82,6 +88,11 @@ CRASHES = (
     "faults={delay_s=0.02, straggle=0.5, "
     "crashes=[{node=0, at_s=0.25, for_s=1.0}, {node=1, at_s=0.5, for_s=0.3}]}"
 )
+AWAY = (  # for many rounds, one after it has published and one in the midst of training
+    "faults={delay_s=0.02, straggle=0.5, "
+    "crashes=[{node=0, at_s=0.09, for_s=0.4}, {node=1, at_s=0.16, for_s=0.5}]}"
+)
+LONG_AWAY = "faults={delay_s=0.02, crashes=[{node=0, at_s=0.1, for_s=2.0}]}"
 CUT = "faults={delay_s=0.02, cuts=[{from_s=0.3, to_s=1.5, groups=[[0, 1, 2], [3, 4, 5, 6, 7]]}]}"
 COMPRESSIONS = ("none", "int8", "int4", "sign", "top-k", "top-k-int8", "random-k-int8", "low-rank")
 SCENARIOS = {
@@ -121,6 +132,22 @@ SCENARIOS = {
     ],
     "crashes": ["rules.topology.kind=ring", "rules.compression=top-k-int8", CRASHES],
     "crashes sgd": ["rules.topology.kind=one-peer-exponential", "rules.optimiser=sgd", CRASHES],
+    "away": ["rules.topology.kind=exponential", AWAY],
+    "away feedback": [
+        "rules.topology.kind=complete",
+        "rules.mixing=feedback",
+        "rules.compression=top-k-int8",
+        AWAY,
+    ],
+    "away samples": ['rules.topology={kind="watts-strogatz"}', "rules.weighting=samples", AWAY],
+    "away matching": ['rules.topology={kind="random-matching"}', "rules.rounds=60", LONG_AWAY],
+    "away tracking": ["rules.topology.kind=exponential", "rules.optimiser=k-gt", AWAY],
+    "away beer": ["rules.topology.kind=complete", "rules.optimiser=beer", AWAY],
+    "away outer": ["rules.topology.kind=ring", "rules.optimiser=outer-momentum", AWAY],
+    "away clipped": ["rules.topology.kind=complete", "rules.robust=clipped-gossip", AWAY],
+    "away nearest": ["rules.topology.kind=complete", "rules.robust=nearest", AWAY],
+    "away median": ["rules.topology.kind=complete", "rules.robust=median", AWAY],
+    "late": ["rules.topology.kind=complete", "faults={crashes=[{node=3, at_s=0.0, for_s=1.0}]}"],
     "cut": ['rules.topology={kind="random-regular", degree=4}', "rules.compression=none", CUT],
     "tracking": [
         "rules.topology.kind=ring",
@@ -170,6 +197,16 @@ def test_the_faults_of_these_scenarios_are_felt() -> None:
     assert felt["asynchronous"][1] > 0
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in SCENARIOS if name.startswith(("away", "late", "crashes"))]
+)
+def test_who_was_away_goes_on_from_its_neighbours(name: str) -> None:
+    scenario = small("peers=8", "rules.rounds=20", "rules.deadline_s=0.4", *SCENARIOS[name])
+    skips = simulated(stand_in_world(scenario))[0].skips()
+    assert skips
+    assert all(skip.neighbours for _, skip in skips)
+
+
 @pytest.mark.parametrize("name", ["plain", "crashes", "asynchronous"])
 def test_the_same_training_gives_the_same_accuracy(name: str) -> None:
     scenario = small("peers=8", "rules.rounds=10", "rules.deadline_s=0.4", *SCENARIOS[name])
@@ -205,7 +242,7 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
     pace = "synchronous" if optimiser in TRACKING else choose("synchronous", "asynchronous")
     scenario = small(
         f"peers={peers}",
-        "rules.rounds=4",
+        f"rules.rounds={choose(4, 9)}",
         "rules.deadline_s=0.2",
         f"rules.topology={graph}",
         f"rules.compression={choose(*COMPRESSIONS)}",
@@ -214,7 +251,7 @@ def test_any_rules_on_any_graph(draw: st.DataObject) -> None:
         f"rules.weighting={'uniform' if directed else choose('uniform', 'samples')}",
         f"rules.pace={pace}",
         f"seed={draw.draw(st.integers(0, 99))}",
-        choose("faults={}", LOSSY, CRASHES),
+        choose("faults={}", LOSSY, CRASHES, AWAY),
     )
     # here also where it has too few neighbours for what it promises, which a file may not ask for
     robust = {"robust": choose("none", *get_args(RobustRule))}

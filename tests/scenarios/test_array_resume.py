@@ -41,7 +41,7 @@ def test_a_stopped_run_is_carried_on_to_the_same_bits(
 ) -> None:
     if not lines:
         monkeypatch.setattr("tidings.scenarios.engines.array.start.PEERS_IN_LINES", 1)
-    weather = "faults={loss=0.1, delay_s=0.01, crash_every_s=0.3, crash_for_s=0.2}"
+    weather = "faults={loss=0.1, delay_s=0.01, crash_every_s=0.3, crash_for_s=0.4}"
     scenario = array_scenario(weather, *sets)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run_scenario(scenario, whole, lambda *_: None)

@@ -25,8 +25,8 @@ class Arrays:
     Matrices are in tiles (tiles.py). ``models`` (N, P) are the private models that the next round
     begins from. ``public`` (N + S, V, P) are the public copies of V vectors, then S spare rows for
     older copies that somebody still has to mix with. ``remembered`` (N, M, P) is the memory of the
-    gossip rule, ``base`` (N, V, P) is there unless it is the public copy. ``gamma`` (N, V) are the step
-    sizes of mixing; ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,) the round and
+    gossip rule, ``base`` (N, V, P) is there unless it is the public copy. ``gamma`` (N, V) are the
+    step sizes of mixing; ``rounds``, ``sequences``, ``sessions`` and ``trained`` (N,) the round and
     number of the last entry, how often each node has trained, and whether its last release came
     from training.
     """

@@ -15,7 +15,7 @@ from tidings.gossip.algorithms.chosen import algorithm_of
 from tidings.gossip.algorithms.gradient_tracking import BEER, KGT
 from tidings.gossip.algorithms.outer_momentum import OuterMomentum
 from tidings.gossip.algorithms.quasi_global import DPSGD, QuasiGlobal
-from tidings.gossip.rules import Rules, TopologyRule
+from tidings.gossip.rules import TRACKING, Rules, TopologyRule
 from tidings.gossip.topology import Topology
 from tidings.gossip.weights import mixing_matrix
 
@@ -109,6 +109,31 @@ def test_arguments_are_left_alone(name: str) -> None:
     rule.settle(turn_of(rule, before, remembered, 0.1, trained), sent, sent)
     for now, then in zip((before, z, memory, sent, remembered), kept, strict=True):
         assert np.array_equal(now, then)
+
+
+# -- coming back after missed rounds ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(seed=st.integers(0, 2**32 - 1), nodes=st.integers(1, 5), size=st.integers(1, 9))
+@settings(derandomize=True, max_examples=10, deadline=None)
+def test_a_jump_is_no_gradient(name: str, seed: int, nodes: int, size: int) -> None:
+    rule = algorithm_of(Rules(optimiser=name))
+    before, found = drawn(seed, nodes, size), drawn(seed + 1, nodes, size)
+    memory = drawn(seed + 2, nodes, rule.slots, size)
+    kept = memory.copy()
+    model, remembered = rule.rejoin(Turn(before, memory, 0.25, np.ones(nodes, dtype=bool)), found)
+    assert np.array_equal(model, found)
+    assert np.array_equal(memory, kept)
+    # momentum leads from where the network was; what sums up to 0 over all nodes must go on to
+    assert np.array_equal(remembered, memory if name in TRACKING else np.zeros_like(memory))
+    # a round that neither trains nor mixes goes nowhere from there, and is told to have gone so
+    turn = Turn(model, remembered, 0.25, np.ones(nodes, dtype=bool))
+    if name not in TRACKING:
+        sent, after = rule.outgoing(turn, model)
+        stayed, last = rule.settle(turn._replace(memory=after), sent, sent)
+        assert np.array_equal(stayed, found)
+        assert not last.any()
 
 
 # -- gradient tracking ----------------------------------------------------------------------------
