@@ -24,11 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .grid import FloatVector
 from .mixing import mix
-from .rules import RobustRule, Rules
+from .rules import Rules
 
 Distances = NDArray[np.float64]
 PLAIN = ("none",)
 BY_COORDINATE = ("trimmed-mean", "median")
+RELATIVE = ("balance",)  # to the length of a peer's own copy
 
 # BALANCE: the radius is BALANCE_WIDE * exp(-BALANCE_NARROWS * share of the rounds done) * |p_i|.
 BALANCE_WIDE = 0.3
@@ -68,9 +69,43 @@ def trusted_weights(
     """The weights (..., K) that are left when each difference is judged by its length."""
     if rules.robust in PLAIN or not weights.shape[-1]:
         return weights
-    apart = _distances(own, copies, weights)
-    done = (np.asarray(rounds, dtype=np.float64) - 1) / rules.rounds
-    return _trusted(rules.robust, own, apart, weights, rules.byzantine, done)
+    # one at a time to spare memory
+    apart = [distance(copies[..., k, :], own) for k in range(weights.shape[-1])]
+    length = distance(own, np.float32(0)) if rules.robust in RELATIVE else np.float64(0)
+    return judged_weights(rules, np.stack(apart, axis=-1), length, weights, rounds)
+
+
+def distance(one: FloatVector, other: FloatVector | np.float32) -> Distances:
+    """|one - other| (...) of vectors (..., P): the same bits the other way round."""
+    apart = (one - other).astype(np.float64)
+    apart *= apart
+    found: Distances = np.sqrt(apart.sum(axis=-1))
+    return found
+
+
+def judged_weights(
+    rules: Rules,
+    apart: Distances,
+    length: Distances | np.float64,
+    weights: NDArray[np.float32],
+    rounds: ArrayLike,
+) -> NDArray[np.float32]:
+    """``trusted_weights`` for distances ``apart`` (..., K) that are known, of any rule that goes by
+    them. ``length`` (...) is that of a peer's own copy; only rules in RELATIVE ask for it.
+    """
+    apart = np.where(weights > 0, apart, 0.0)
+    match rules.robust:
+        case "clipped-gossip":
+            return weights * _shorten(apart, _tuned_radius(apart, weights, rules.byzantine))
+        case "clipped-sum":
+            return weights * _shorten(apart, _ranked_radius(apart, weights, rules.byzantine))
+        case "nearest":
+            return _without_farthest(apart, weights, rules.byzantine)
+        case "balance":
+            progress = (np.asarray(rounds, dtype=np.float64) - 1) / rules.rounds
+            return _accepted(apart, length, weights, progress)
+        case other:
+            raise ValueError(f"'{other}' does not go by distances")
 
 
 def middle_pull(
@@ -84,36 +119,6 @@ def middle_pull(
     pull = middle(own, copies, weights, count)
     pull -= own
     return pull
-
-
-def _trusted(
-    rule: RobustRule,
-    own: FloatVector,
-    apart: Distances,
-    w: NDArray[np.float32],
-    b: int,
-    progress: NDArray[np.float64],
-) -> NDArray[np.float32]:
-    match rule:
-        case "clipped-gossip":
-            return w * _shorten(apart, _tuned_radius(apart, w, b))
-        case "clipped-sum":
-            return w * _shorten(apart, _ranked_radius(apart, w, b))
-        case "nearest":
-            return _without_farthest(apart, w, b)
-        case "balance":
-            return _accepted(own, apart, w, progress)
-        case other:
-            raise ValueError(f"there is no robust rule '{other}'")
-
-
-def _distances(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> Distances:
-    """|copies_j - own| (..., K), one at a time to spare memory; 0 for who is not there."""
-    columns = [
-        np.sqrt(np.square((copies[..., k, :] - own).astype(np.float64)).sum(axis=-1))
-        for k in range(copies.shape[-2])
-    ]
-    return np.where(w > 0, np.stack(columns, axis=-1), 0.0)
 
 
 def _shorten(apart: Distances, radius: Distances) -> NDArray[np.float32]:
@@ -159,15 +164,14 @@ def _ranked_radius(apart: Distances, w: NDArray[np.float32], b: int) -> Distance
 
 
 def _accepted(
-    own: FloatVector,
     apart: Distances,
+    length: Distances | np.float64,
     w: NDArray[np.float32],
     progress: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """The weights of those near enough; the others' share returns to the peer itself."""
-    size = np.sqrt(np.square(own.astype(np.float64)).sum(axis=-1, keepdims=True))
-    radius = BALANCE_WIDE * np.exp(-BALANCE_NARROWS * progress)[..., None] * size
-    return np.where(apart <= radius, w, np.float32(0))
+    radius = BALANCE_WIDE * np.exp(-BALANCE_NARROWS * progress) * length
+    return np.where(apart <= radius[..., None], w, np.float32(0))
 
 
 def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int) -> FloatVector:
