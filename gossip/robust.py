@@ -19,6 +19,8 @@ Distances are sums of squares in float64. A neighbour of weight 0 is not there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -177,8 +179,8 @@ def _accepted(
 def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int) -> FloatVector:
     """Each coordinate's mean without its ``b`` lowest and highest values; the median at the most.
 
-    The values of all who are there and the peer's own are brought into order by an odd-even
-    transposition network: the same few vector operations for every coordinate.
+    The values of all who are there and the peer's own are brought into order by a sorting network:
+    the same few vector operations for every coordinate.
     """
     there = (w > 0)[..., None]
     # who is not there stands at the upper end, where the mean does not reach
@@ -187,10 +189,11 @@ def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int
         np.where(there[..., k, :], copies[..., k, :], np.float32(np.inf))
         for k in range(w.shape[-1])
     ]
-    for turn in range(len(rows)):
-        for low in range(turn % 2, len(rows) - 1, 2):
-            a, c = rows[low], rows[low + 1]
-            rows[low], rows[low + 1] = np.minimum(a, c), np.maximum(a, c)
+    spare = np.empty_like(rows[0])
+    for low, high in _comparisons(len(rows)):
+        smaller = np.minimum(rows[low], rows[high], out=spare)
+        np.maximum(rows[low], rows[high], out=rows[high])
+        rows[low], spare = smaller, rows[low]
     count = 1 + there.sum(axis=-2)  # (..., 1)
     cut = np.minimum(b, (count - 1) // 2)
     total = np.zeros_like(rows[0])
@@ -199,3 +202,20 @@ def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int
         total += np.where(counted, row, np.float32(0))
     mean: FloatVector = total / (count - 2 * cut).astype(np.float32)
     return mean
+
+
+def _comparisons(n: int) -> Iterator[tuple[int, int]]:
+    """Which pairs of ``n`` places to compare, and exchange if need be, until all are in order.
+
+    Batcher's merge exchange (Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M).
+    """
+    first = 1 << max(0, (n - 1).bit_length() - 1)
+    p = first if n > 1 else 0
+    while p:
+        q, r, apart = first, 0, p
+        while True:
+            yield from ((low, low + apart) for low in range(n - apart) if low & p == r)
+            if q == p:
+                break
+            apart, q, r = q - p, q // 2, p
+        p //= 2
