@@ -27,7 +27,8 @@ from rich.table import Table
 
 from tidings.scenarios.engines.array import engine
 from tidings.scenarios.engines.array.engine import ArrayRun
-from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
+from tidings.scenarios.engines.array.learners import workers_of
+from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.array.table_chronicle import TableChronicle
 from tidings.scenarios.engines.ray import cluster
 from tidings.scenarios.scenario import load_scenario

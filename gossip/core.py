@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from ..crypto.identity import short_id
 from . import acquaintance, links, noticing, rounds, trust
+from .checkpoint import Phase
 from .effects import (
     Effect,
     Evaluate,
@@ -36,7 +37,7 @@ from .effects import (
 from .events import Evaluated, PeerFinished, PeerStarted
 from .grid import state_hash
 from .posting import leave_notice
-from .state import Phase, State
+from .state import State
 
 
 def handle(state: State, event: Input, now: float) -> list[Effect]:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from ..crypto.membership import Bulletin
 from ..crypto.privacy import Release
+from .checkpoint import Checkpoint
 from .events import Event
-from .state import Checkpoint
 
 FloatVector = npt.NDArray[np.float32]
 Frame = bytes | bytearray

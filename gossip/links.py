@@ -15,6 +15,7 @@ from ..crypto.errors import RemoteError, UnknownKey
 from ..crypto.identity import short_id
 from ..crypto.membership import Bulletin, Certificate
 from . import acquaintance, noticing, wire
+from .checkpoint import Phase
 from .effects import Effect, Frame, Keep, Record, SetTimer
 from .events import LinkDown, LinkUp, Refused, RolledBack
 from .events import Received as ReceivedEvent
@@ -33,7 +34,7 @@ from .messages import (
     Witness,
 )
 from .posting import patience_s, pull, send_control, send_news
-from .state import Phase, State
+from .state import State
 from .trust import convict, take_bulletin, weigh
 
 HEADS = "heads"

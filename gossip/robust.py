@@ -19,16 +19,19 @@ Distances are sums of squares in float64. A neighbour of weight 0 is not there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .grid import FloatVector
 from .mixing import mix
-from .rules import RobustRule, Rules
+from .rules import Rules
 
 Distances = NDArray[np.float64]
 PLAIN = ("none",)
 BY_COORDINATE = ("trimmed-mean", "median")
+RELATIVE = ("balance",)  # to the length of a peer's own copy
 
 # BALANCE: the radius is BALANCE_WIDE * exp(-BALANCE_NARROWS * share of the rounds done) * |p_i|.
 BALANCE_WIDE = 0.3
@@ -68,9 +71,43 @@ def trusted_weights(
     """The weights (..., K) that are left when each difference is judged by its length."""
     if rules.robust in PLAIN or not weights.shape[-1]:
         return weights
-    apart = _distances(own, copies, weights)
-    done = (np.asarray(rounds, dtype=np.float64) - 1) / rules.rounds
-    return _trusted(rules.robust, own, apart, weights, rules.byzantine, done)
+    # one at a time to spare memory
+    apart = [distance(copies[..., k, :], own) for k in range(weights.shape[-1])]
+    length = distance(own, np.float32(0)) if rules.robust in RELATIVE else np.float64(0)
+    return judged_weights(rules, np.stack(apart, axis=-1), length, weights, rounds)
+
+
+def distance(one: FloatVector, other: FloatVector | np.float32) -> Distances:
+    """|one - other| (...) of vectors (..., P): the same bits the other way round."""
+    apart = (one - other).astype(np.float64)
+    apart *= apart
+    found: Distances = np.sqrt(apart.sum(axis=-1))
+    return found
+
+
+def judged_weights(
+    rules: Rules,
+    apart: Distances,
+    length: Distances | np.float64,
+    weights: NDArray[np.float32],
+    rounds: ArrayLike,
+) -> NDArray[np.float32]:
+    """``trusted_weights`` for distances ``apart`` (..., K) that are known, of any rule that goes by
+    them. ``length`` (...) is that of a peer's own copy; only rules in RELATIVE ask for it.
+    """
+    apart = np.where(weights > 0, apart, 0.0)
+    match rules.robust:
+        case "clipped-gossip":
+            return weights * _shorten(apart, _tuned_radius(apart, weights, rules.byzantine))
+        case "clipped-sum":
+            return weights * _shorten(apart, _ranked_radius(apart, weights, rules.byzantine))
+        case "nearest":
+            return _without_farthest(apart, weights, rules.byzantine)
+        case "balance":
+            progress = (np.asarray(rounds, dtype=np.float64) - 1) / rules.rounds
+            return _accepted(apart, length, weights, progress)
+        case other:
+            raise ValueError(f"'{other}' does not go by distances")
 
 
 def middle_pull(
@@ -84,36 +121,6 @@ def middle_pull(
     pull = middle(own, copies, weights, count)
     pull -= own
     return pull
-
-
-def _trusted(
-    rule: RobustRule,
-    own: FloatVector,
-    apart: Distances,
-    w: NDArray[np.float32],
-    b: int,
-    progress: NDArray[np.float64],
-) -> NDArray[np.float32]:
-    match rule:
-        case "clipped-gossip":
-            return w * _shorten(apart, _tuned_radius(apart, w, b))
-        case "clipped-sum":
-            return w * _shorten(apart, _ranked_radius(apart, w, b))
-        case "nearest":
-            return _without_farthest(apart, w, b)
-        case "balance":
-            return _accepted(own, apart, w, progress)
-        case other:
-            raise ValueError(f"there is no robust rule '{other}'")
-
-
-def _distances(own: FloatVector, copies: FloatVector, w: NDArray[np.float32]) -> Distances:
-    """|copies_j - own| (..., K), one at a time to spare memory; 0 for who is not there."""
-    columns = [
-        np.sqrt(np.square((copies[..., k, :] - own).astype(np.float64)).sum(axis=-1))
-        for k in range(copies.shape[-2])
-    ]
-    return np.where(w > 0, np.stack(columns, axis=-1), 0.0)
 
 
 def _shorten(apart: Distances, radius: Distances) -> NDArray[np.float32]:
@@ -159,22 +166,21 @@ def _ranked_radius(apart: Distances, w: NDArray[np.float32], b: int) -> Distance
 
 
 def _accepted(
-    own: FloatVector,
     apart: Distances,
+    length: Distances | np.float64,
     w: NDArray[np.float32],
     progress: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """The weights of those near enough; the others' share returns to the peer itself."""
-    size = np.sqrt(np.square(own.astype(np.float64)).sum(axis=-1, keepdims=True))
-    radius = BALANCE_WIDE * np.exp(-BALANCE_NARROWS * progress)[..., None] * size
-    return np.where(apart <= radius, w, np.float32(0))
+    radius = BALANCE_WIDE * np.exp(-BALANCE_NARROWS * progress) * length
+    return np.where(apart <= radius[..., None], w, np.float32(0))
 
 
 def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int) -> FloatVector:
     """Each coordinate's mean without its ``b`` lowest and highest values; the median at the most.
 
-    The values of all who are there and the peer's own are brought into order by an odd-even
-    transposition network: the same few vector operations for every coordinate.
+    The values of all who are there and the peer's own are brought into order by a sorting network:
+    the same few vector operations for every coordinate.
     """
     there = (w > 0)[..., None]
     # who is not there stands at the upper end, where the mean does not reach
@@ -183,10 +189,11 @@ def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int
         np.where(there[..., k, :], copies[..., k, :], np.float32(np.inf))
         for k in range(w.shape[-1])
     ]
-    for turn in range(len(rows)):
-        for low in range(turn % 2, len(rows) - 1, 2):
-            a, c = rows[low], rows[low + 1]
-            rows[low], rows[low + 1] = np.minimum(a, c), np.maximum(a, c)
+    spare = np.empty_like(rows[0])
+    for low, high in _comparisons(len(rows)):
+        smaller = np.minimum(rows[low], rows[high], out=spare)
+        np.maximum(rows[low], rows[high], out=rows[high])
+        rows[low], spare = smaller, rows[low]
     count = 1 + there.sum(axis=-2)  # (..., 1)
     cut = np.minimum(b, (count - 1) // 2)
     total = np.zeros_like(rows[0])
@@ -195,3 +202,20 @@ def middle(own: FloatVector, copies: FloatVector, w: NDArray[np.float32], b: int
         total += np.where(counted, row, np.float32(0))
     mean: FloatVector = total / (count - 2 * cut).astype(np.float32)
     return mean
+
+
+def _comparisons(n: int) -> Iterator[tuple[int, int]]:
+    """Which pairs of ``n`` places to compare, and exchange if need be, until all are in order.
+
+    Batcher's merge exchange (Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M).
+    """
+    first = 1 << max(0, (n - 1).bit_length() - 1)
+    p = first if n > 1 else 0
+    while p:
+        q, r, apart = first, 0, p
+        while True:
+            yield from ((low, low + apart) for low in range(n - apart) if low & p == r)
+            if q == p:
+                break
+            apart, q, r = q - p, q // 2, p
+        p //= 2

@@ -20,6 +20,7 @@ from ..crypto.privacy import Release
 from . import links
 from .alignment import alignment
 from .catching_up import catch_up, is_behind
+from .checkpoint import Phase
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
 from .events import BudgetSpent, Mixed, Published, Released
 from .feed import NO_HASH, Version, payload_digest
@@ -30,7 +31,7 @@ from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
 from .robust import robust_mix
 from .sketch import noted
-from .state import FloatVector, Phase, State, turn_of
+from .state import FloatVector, State, turn_of
 from .weights import drop_missing, row_weights
 
 GATHER = "gather"

@@ -1,15 +1,12 @@
-"""All that one peer knows, as the protocol core sees it, and what of it must survive a crash."""
+"""All that one peer knows, as the protocol core sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
 
 from ..crypto.digest import digest
 from ..crypto.identity import Identity
@@ -17,28 +14,16 @@ from ..crypto.membership import Bulletin, Certificate, GroupKey, Roster
 from .algorithms.base import Turn
 from .algorithms.chosen import algorithm_of
 from .beacons import Beacon
+from .checkpoint import Checkpoint, FeedRecord, Phase
 from .door import PUBLIC_EPOCH, Door
+from .effects import Trained
 from .feed import Delta, Feed
 from .grid import GridVector, from_grid
-from .messages import SignedEntry
 from .proof import verify_proof
 from .rules import Rules
 from .topology import Topology
 
-if TYPE_CHECKING:
-    from .effects import Trained
-
 FloatVector = npt.NDArray[np.float32]
-
-
-class Phase(StrEnum):
-    """Where a peer is in its round."""
-
-    GATHERING = "gathering"  # waiting for its neighbours' hellos
-    TRAINING = "training"  # the learner is at work
-    WAITING = "waiting"  # published; waiting for its neighbours' entries
-    FINISHED = "finished"  # all rounds done; answers, relays, heals
-    OBSERVING = "observing"  # its key is in use elsewhere, or revoked; publishes nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,41 +43,6 @@ class Myself:
     def key(self) -> bytes:
         """The verify key, which is the peer's id."""
         return self.identity.verify_key
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedRecord:
-    """A feed as it is stored: its head, and the delta that led there when there was one."""
-
-    author: bytes
-    entry: SignedEntry
-    copy: GridVector = field(repr=False)
-    delta: Delta | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """What a peer needs to carry on after a crash.
-
-    With V vectors in a release and M in the memory of the gossip rule, ``model`` has shape (P,),
-    ``base`` (V, P), ``memory`` (M, P), ``gamma`` (V,).
-    ``feeds`` holds only those that changed since the checkpoint before; a store keeps the newest
-    record of each author. In the phase WAITING the own entry of ``round`` is among them, so an
-    entry is stored before it is sent and no sequence number is ever used twice.
-    """
-
-    round: int
-    phase: Phase
-    model: FloatVector = field(repr=False)
-    base: FloatVector = field(repr=False)
-    memory: FloatVector = field(repr=False)
-    gamma: NDArray[np.float64]
-    trained: bool
-    rolled_back: bool
-    feeds: tuple[FeedRecord, ...]
-    proofs: tuple[bytes, ...]
-    certificates: tuple[bytes, ...]
-    bulletin: bytes | None
 
 
 class State:

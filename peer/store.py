@@ -21,9 +21,9 @@ import numpy as np
 from ..crypto import canonical
 from ..crypto.database import connect, storage_errors, transaction
 from ..crypto.errors import RemoteError, StorageError
+from ..gossip.checkpoint import Checkpoint, FeedRecord, Phase
 from ..gossip.feed import Delta
 from ..gossip.messages import SignedEntry
-from ..gossip.state import Checkpoint, FeedRecord, Phase
 
 KEPT_ENTRIES = 64
 _SCHEMA = """

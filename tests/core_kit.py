@@ -18,9 +18,10 @@ import numpy as np
 from tests.helpers import Village
 from tidings.crypto.identity import short_id
 from tidings.gossip import effects as fx
+from tidings.gossip.checkpoint import Checkpoint, FeedRecord
 from tidings.gossip.events import Published, Received
 from tidings.gossip.feed import Delta
-from tidings.gossip.state import Checkpoint, FeedRecord, State
+from tidings.gossip.state import State
 
 
 class Town(Village):

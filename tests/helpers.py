@@ -27,11 +27,12 @@ from tidings.crypto.privacy import PrivacyGate, Release
 from tidings.crypto.privacy_settings import PrivacySettings
 from tidings.gossip import effects as fx
 from tidings.gossip.beacons import Beacon
+from tidings.gossip.checkpoint import Checkpoint
 from tidings.gossip.core import handle
 from tidings.gossip.events import Event, Refused
 from tidings.gossip.grid import GridVector
 from tidings.gossip.rules import Rules, TopologyRule
-from tidings.gossip.state import Checkpoint, State
+from tidings.gossip.state import State
 from tidings.peer.assembly import make_state
 from tidings.peer.learners.base import TrainingPlan
 

@@ -24,10 +24,11 @@ from functools import partial
 import numpy as np
 
 from ...gossip import effects as fx
+from ...gossip.checkpoint import Checkpoint, FeedRecord, Phase
 from ...gossip.core import handle
 from ...gossip.events import Event, Released
 from ...gossip.feed import Delta
-from ...gossip.state import Checkpoint, FeedRecord, Phase, State
+from ...gossip.state import State
 from ..faults import SILENCE_S, Faults
 from ..liars import Lying
 from ..world import Citizen, World

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.core_kit import Town
 from tidings.gossip import effects as fx
+from tidings.gossip.checkpoint import Phase
 from tidings.gossip.events import (
     Equivocated,
     Evaluated,
@@ -19,7 +20,6 @@ from tidings.gossip.events import (
     Skipped,
 )
 from tidings.gossip.grid import from_grid
-from tidings.gossip.state import Phase
 
 PEERS, ROUNDS = 3, 3
 

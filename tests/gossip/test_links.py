@@ -13,6 +13,7 @@ from tidings.crypto.identity import short_id
 from tidings.crypto.membership import Bulletin, GroupKey
 from tidings.gossip import effects as fx
 from tidings.gossip import wire
+from tidings.gossip.checkpoint import Phase
 from tidings.gossip.core import handle
 from tidings.gossip.events import (
     Equivocated,
@@ -26,7 +27,6 @@ from tidings.gossip.events import (
 )
 from tidings.gossip.messages import Head, Heads, Hello, News, Pull
 from tidings.gossip.proof import verify_proof
-from tidings.gossip.state import Phase
 
 
 def sent(town: Town, index: int, message: str) -> int:

@@ -7,10 +7,10 @@ import pytest
 from tests.helpers import Village
 from tidings.gossip import effects as fx
 from tidings.gossip import integers
+from tidings.gossip.checkpoint import Phase
 from tidings.gossip.events import Received
 from tidings.gossip.grid import difference
 from tidings.gossip.rounds import DEADLINE
-from tidings.gossip.state import Phase
 
 SLEEPER, AWAKE = 0, (1, 2)
 ROUNDS_ASLEEP = 200

@@ -11,12 +11,12 @@ from tests.core_kit import Town, stepped
 from tidings.crypto.identity import short_id
 from tidings.gossip import effects as fx
 from tidings.gossip import integers, wire
+from tidings.gossip.checkpoint import Phase
 from tidings.gossip.events import BudgetSpent, Mixed, Published, Refused, Released, Skipped
 from tidings.gossip.feed import NO_HASH, payload_digest
 from tidings.gossip.grid import LARGEST, SMALLEST, difference, from_grid, state_hash
 from tidings.gossip.messages import EntryHeader, News, sign_entry
 from tidings.gossip.publishing import largest_parameter
-from tidings.gossip.state import Phase
 
 LONE = {"kind": "none", "nodes": 1}
 

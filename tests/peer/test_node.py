@@ -15,9 +15,10 @@ import pytest
 from tests.peer.peer_folders import small_network
 from tidings.crypto.errors import StorageError, TransportError
 from tidings.crypto.identity import short_id
+from tidings.gossip.checkpoint import Phase
 from tidings.gossip.effects import Broadcast, Send
 from tidings.gossip.events import Event, PeerFinished
-from tidings.gossip.state import Phase, State
+from tidings.gossip.state import State
 from tidings.peer import node as node_module
 from tidings.peer.folder import PeerFolder
 from tidings.peer.launch import opened

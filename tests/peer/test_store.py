@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.core_kit import Town
 from tidings.crypto.errors import StorageError
 from tidings.crypto.ledger import Ledger
-from tidings.gossip.state import Checkpoint, Phase
+from tidings.gossip.checkpoint import Checkpoint, Phase
 from tidings.peer.store import KEPT_ENTRIES, Store
 
 KEY = bytes(range(32))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidings.gossip.grid import GridVector
-from tidings.scenarios.engines.array.start import workers_for
+from tidings.scenarios.engines.array.learners import workers_for
 from tidings.scenarios.engines.array.tape import Nodes
 from tidings.scenarios.engines.ray.shard import Shard
 from tidings.scenarios.scenario import Scenario

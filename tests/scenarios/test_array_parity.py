@@ -15,9 +15,10 @@ from tidings.gossip.events import Evaluated, Event, Mixed, Published, Sent, Skip
 from tidings.gossip.rules import TRACKING, RobustRule
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
+from tidings.scenarios.engines.array.learners import workers_of
 from tidings.scenarios.engines.array.liars import lying
 from tidings.scenarios.engines.array.recorded import tape_of_log
-from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
+from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.array.workers import OneByOne, Workers
 from tidings.scenarios.engines.sim import Simulation
 from tidings.scenarios.run_log import LogLine

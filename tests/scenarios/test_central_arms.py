@@ -16,7 +16,9 @@ from tidings.gossip.events import Evaluated, Event, Mixed, Released, Sent
 from tidings.gossip.grid import from_grid
 from tidings.scenarios.arms import arm_of
 from tidings.scenarios.engines.array.central import CentralRun
-from tidings.scenarios.engines.array.start import begin, workers_of
+from tidings.scenarios.engines.array.learners import workers_of
+from tidings.scenarios.engines.array.start import begin
+from tidings.scenarios.engines.array.workers import Training
 from tidings.scenarios.run_log import LogLine
 from tidings.scenarios.runner import run_scenario
 from tidings.scenarios.scenario import Scenario
@@ -61,7 +63,9 @@ def test_fedavg_is_the_mean_of_the_drawn_clients_weighted_by_their_records(
         total, weight = np.zeros(model.size), 0.0
         for client in draw_participants(wanted.peers, share, rng):
             own, node = model[None].copy(), np.array([client])
-            workers.train(node, np.array([round_]), sessions[node], own, None, 0.0)
+            at = np.array([round_])
+            job = Training(nodes=node, rounds=at, sessions=sessions[node], models=own)
+            workers.train(job)
             sessions[client] += 1
             total += samples[client] * own[0]
             weight += samples[client]

@@ -15,8 +15,9 @@ from tidings.scenarios.engines.array.checkpoint import Memory
 from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.crews import Crew
 from tidings.scenarios.engines.array.engine import ArrayRun
+from tidings.scenarios.engines.array.learners import workers_of
 from tidings.scenarios.engines.array.liars import lying
-from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of, workers_of
+from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.ray import cluster
 from tidings.scenarios.engines.ray.actors import Actors
 from tidings.scenarios.engines.ray.crew import RayCrew

@@ -26,7 +26,7 @@ from .central_log import CentralLog
 from .engine import rounds_between_tests
 from .frames import frame_sizes
 from .tape import Nodes
-from .workers import Workers
+from .workers import Training, Workers
 
 CHUNK_NODES = 64  # that train at once
 VALUE_BYTES = 4  # a parameter's, on its way
@@ -128,14 +128,15 @@ class CentralRun:
         """
         models = np.tile(self._model, (len(nodes), 1))
         drift = self._algorithm.drift(self._memory)
-        done = self._workers.train(
-            nodes,
-            np.full(len(nodes), round),
-            self._sessions[nodes],
-            models,
-            None if drift is None else np.broadcast_to(drift, models.shape),
-            self._algorithm.beta,
+        job = Training(
+            nodes=nodes,
+            rounds=np.full(len(nodes), round),
+            sessions=self._sessions[nodes],
+            models=models,
+            drift=None if drift is None else np.broadcast_to(drift, models.shape),
+            beta=self._algorithm.beta,
         )
+        done = self._workers.train(job)
         self._sessions[nodes] += done.began
         self._log.released(self.now, nodes, done)
         sent = np.flatnonzero(done.trained)

@@ -18,7 +18,7 @@ from ...faults import Liar
 from ...scenario import Scenario
 from .graph import Graph
 from .tape import Nodes
-from .workers import Scores, Trained, Workers
+from .workers import Scores, Trained, Training, Workers
 
 MOST_SEEN = 2000  # nodes whose graph attackers can take in as one matrix
 
@@ -74,18 +74,11 @@ class Lying:
         """Test models; see ``Workers.evaluate``."""
         return self._workers.evaluate(nodes, models)
 
-    def train(
-        self,
-        nodes: Nodes,
-        rounds: Nodes,
-        sessions: Nodes,
-        models: FloatVector,
-        drift: FloatVector | None,
-        beta: float,
-    ) -> Trained:
+    def train(self, job: Training) -> Trained:
         """Train, and put lies in the place of what the liars learnt."""
+        nodes, rounds, models = job.nodes, job.rounds, job.models
         before = models.copy()
-        trained = self._workers.train(nodes, rounds, sessions, models, drift, beta)
+        trained = self._workers.train(job)
         at_work = {
             row: self._liars[node]
             for row, node in enumerate(nodes.tolist())

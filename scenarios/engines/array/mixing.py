@@ -11,12 +11,12 @@ import numpy as np
 from ....gossip.algorithms.base import Turn
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.block_mixing import NOBODY, Block, Hearing, Sources, hearing
-from ....gossip.grid import FloatVector, from_grid
-from ....gossip.robust import BY_COORDINATE, PLAIN, middle_pull, trusted_weights
+from ....gossip.grid import FloatVector
+from ....gossip.robust import BY_COORDINATE, PLAIN, RELATIVE, judged_weights, middle_pull
 from ....gossip.rules import Rules
 from .arrays import Arrays
+from .distances import distances, lengths
 from .graph import Weights
-from .rounds import TRAINED_VALUES, pieces
 from .row_sums import fast_row_sums
 from .tape import Nodes, Wave
 
@@ -51,16 +51,12 @@ def _used_weights(
     vectors = arrays.public.vectors
     if rules.robust in (*PLAIN, *BY_COORDINATE):
         return [weights] * vectors
-    used = np.empty((len(weights), vectors, weights.shape[1]), dtype=np.float32)
-    values = max(1, weights.shape[1]) * vectors * arrays.models.columns
-    for rows in pieces(slice(0, len(weights)), max(1, TRAINED_VALUES // values)):
-        own = from_grid(arrays.public.whole_rows(wave.mix[rows]), rules.grid_bits)
-        sources = wave.sources[rows]
-        heard = arrays.public.whole_rows(np.where(sources == NOBODY, 0, sources).reshape(-1))
-        copies = from_grid(heard, rules.grid_bits).reshape(*sources.shape, vectors, -1)
-        shares = np.repeat(weights[rows, None], vectors, axis=1)
-        rounds = np.repeat(wave.mix_rounds[rows, None], vectors, axis=1)
-        used[rows] = trusted_weights(rules, own, copies.swapaxes(1, 2), shares, rounds)
+    public, nodes = arrays.public, wave.mix
+    apart = distances(public, nodes, wave.sources, rules.grid_bits)
+    length = np.zeros((len(nodes), vectors))
+    if rules.robust in RELATIVE:
+        length = lengths(public, nodes, rules.grid_bits)
+    used = judged_weights(rules, apart, length, weights[:, None], wave.mix_rounds[:, None])
     return [used[:, vector] for vector in range(vectors)]
 
 

@@ -1,4 +1,4 @@
-"""One wave: train, publish and mix many rows at once, by the pure functions of gossip/."""
+"""One wave: train and publish many rows at once, by the pure functions of gossip/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ....gossip.rules import Rules
 from .arrays import Arrays
 from .graph import Weights
 from .tape import Nodes, Wave
-from .workers import Trained, Workers, joined
+from .workers import Trained, Training, Workers, joined
 
 Rows: TypeAlias = Nodes | slice
 
@@ -97,8 +97,15 @@ def _train(
 ) -> tuple[FloatVector, Trained]:
     """The releases (n, P) of some nodes, and what else came of their training."""
     models = arrays.models.rows(nodes)
-    drift = rule.drift(arrays.remembered.whole_rows(nodes))
-    trained = workers.train(nodes, rounds, arrays.sessions[nodes], models, drift, rule.beta)
+    job = Training(
+        nodes=nodes,
+        rounds=rounds,
+        sessions=arrays.sessions[nodes],
+        models=models,
+        drift=rule.drift(arrays.remembered.whole_rows(nodes)),
+        beta=rule.beta,
+    )
+    trained = workers.train(job)
     arrays.trained[nodes] = trained.trained
     arrays.sessions[nodes] += trained.began
     return models, trained

@@ -13,11 +13,9 @@ from ....gossip.events import Event
 from ....gossip.factors import numbers_of, values_of
 from ....gossip.rules import Rules
 from ....gossip.topology import Topology
-from ...attacks import poisoned
-from ...cohort.chosen import make_cohort
 from ...event_tables import EventTables
-from ...scenario import Scenario
-from ...world import World, shares_of
+from ...world import World
+from ..ray.crew import ray_crew
 from .arrays import Arrays
 from .asynchronous import Asynchronous
 from .averaging import AveragingCrew, averaging_of
@@ -28,12 +26,12 @@ from .crew import SHARED_VALUES, Alone, SharedCrew
 from .crews import Crew
 from .engine import ArrayRun
 from .graph import Graph
+from .learners import workers_for, workers_of
 from .liars import lying, sees_all
 from .meetings import Meetings, MeetingTape
 from .recorded import tape_of_run
 from .table_chronicle import TableChronicle
 from .tape import Lockstep, Tape
-from .together import Together
 from .weather import Weather
 from .workers import Workers
 
@@ -84,8 +82,6 @@ def crew_of(world: World, workers: Workers, spare: int, *, cores: int | None = N
     if sees_all(scenario):
         cores = 1
     if scenario.engine == "ray":
-        from ..ray.crew import ray_crew
-
         return ray_crew(world.genesis, scenario, spare, cores=cores)
     if cores is None:
         large = scenario.peers * world.genesis.size >= SHARED_VALUES
@@ -168,20 +164,6 @@ def _bytes_a_parameter(rules: Rules) -> float:
     if some:
         value = rules.keep * (value + (PLACE_BYTES if kept == "top" else 0.0))
     return algorithm_of(rules).vectors * value
-
-
-def workers_of(world: World) -> Workers:
-    """Who trains the nodes."""
-    return Together(make_cohort(world.scenario, world.shares), world.scenario)
-
-
-def workers_for(scenario: Scenario) -> Workers:
-    """Who trains the nodes, in a process that knows no more than the scenario."""
-    data = poisoned(shares_of(scenario), scenario.faults.liars)
-    workers = Together(make_cohort(scenario, data), scenario)
-    by_samples = scenario.rules.weighting == "samples"
-    graph = Graph(Topology(scenario.rules.topology), workers.samples if by_samples else None)
-    return lying(workers, scenario, graph)
 
 
 def _chronicle(world: World, folder: Path, sink: Sink) -> Chronicle:

@@ -77,14 +77,20 @@ class Tiles(Generic[Number]):
             self.memory[number, :rows, : len(part)] = part
 
     def _move(self, which: NDArray[np.int64], values: NDArray[Any], *, out: bool) -> None:
-        where: slice | NDArray[np.int64] = which
+        rows: slice | NDArray[np.int64] = which
         if len(which) and which[-1] - which[0] + 1 == len(which) and (np.diff(which) == 1).all():
-            where = slice(int(which[0]), int(which[-1]) + 1)  # no list of rows to look up
+            rows = slice(int(which[0]), int(which[-1]) + 1)  # no list of rows to look up
+        some, vectors, columns = values.shape
         width = self.memory.shape[2]
-        for place, tile in enumerate(self.memory[: self.count * values.shape[1]]):
-            vector, number = divmod(place, self.count)
-            part = values[:, vector, number * width : (number + 1) * width]
+        tiles = self.memory.reshape(self.vectors, self.count, len(self), width)[:vectors]
+        full, rest = divmod(columns, width)
+        whole = values[..., : columns - rest].reshape(some, vectors, full, width)
+        parts = [(whole, tiles[:, :full])]
+        if rest:
+            parts.append((values[..., None, -rest:], tiles[:, full:, :, :rest]))
+        for part, place in parts:
+            by_tile = part.transpose(1, 2, 0, 3)
             if out:
-                part[...] = tile[where, : part.shape[1]]
+                by_tile[...] = place[:, :, rows]
             else:
-                tile[where, : part.shape[1]] = part
+                place[:, :, rows] = by_tile

@@ -17,7 +17,7 @@ from ...scenario import Scenario
 from ...world import session_seeds
 from .releases import Releases
 from .tape import Nodes
-from .workers import Scores, Trained
+from .workers import Scores, Trained, Training
 
 DIVERGED = "training diverged"
 
@@ -47,29 +47,27 @@ class Together:
         counts: list[int] = self._cohort.samples.tolist()
         return counts
 
-    def train(
-        self,
-        nodes: Nodes,
-        rounds: Nodes,
-        sessions: Nodes,
-        models: FloatVector,
-        drift: FloatVector | None,
-        beta: float,
-    ) -> Trained:
+    def train(self, job: Training) -> Trained:
         """Train some nodes; see ``Workers.train``."""
-        stopped = self._refused(sessions)
-        allowed = np.ones(len(nodes), dtype=np.bool_)
+        stopped = self._refused(job.sessions)
+        allowed = np.ones(len(job.nodes), dtype=np.bool_)
         allowed[list(stopped)] = False
         trained = allowed.copy()
         if allowed.all():
-            trained &= self._train(nodes, sessions, models, drift, beta)
+            trained &= self._train(job)
         elif allowed.any():
-            some = models[allowed]
-            pull = None if drift is None else drift[allowed]
-            trained[allowed] = self._train(nodes[allowed], sessions[allowed], some, pull, beta)
-            models[allowed] = some
+            some = Training(
+                nodes=job.nodes[allowed],
+                rounds=job.rounds[allowed],
+                sessions=job.sessions[allowed],
+                models=job.models[allowed],
+                drift=None if job.drift is None else job.drift[allowed],
+                beta=job.beta,
+            )
+            trained[allowed] = self._train(some)
+            job.models[allowed] = some.models
         stopped |= dict.fromkeys(np.flatnonzero(allowed & ~trained).tolist(), DIVERGED)
-        notes = self._notes(trained, sessions, rounds)
+        notes = self._notes(trained, job.sessions, job.rounds)
         return Trained(trained=trained, began=allowed, released=notes, stopped=stopped)
 
     def _refused(self, sessions: Nodes) -> dict[int, str]:
@@ -81,23 +79,17 @@ class Together:
                 found |= dict.fromkeys(np.flatnonzero(sessions == number).tolist(), why)
         return found
 
-    def _train(
-        self,
-        nodes: Nodes,
-        sessions: Nodes,
-        models: FloatVector,
-        drift: FloatVector | None,
-        beta: float,
-    ) -> NDArray[np.bool_]:
-        """Train ``models`` (n, P) in place; who came to something. The others stay as they were."""
+    def _train(self, job: Training) -> NDArray[np.bool_]:
+        """Train models in place; who came to something. The others stay as they were."""
+        models = job.models
         before = models.copy()
         lost = self._cohort.train(
             models,
-            drift,
-            beta=beta,
+            job.drift,
+            beta=job.beta,
             plan=self._scenario.training,
-            nodes=nodes,
-            keys=self._keys(nodes, sessions),
+            nodes=job.nodes,
+            keys=self._keys(job.nodes, job.sessions),
             noise=self._noise,
         )
         fine: NDArray[np.bool_] = np.abs(models).max(axis=1) < self._largest

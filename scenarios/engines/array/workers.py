@@ -19,6 +19,22 @@ from .tape import Nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What n nodes are to train: ``models`` (n, P), in place, each by the data of its node.
+
+    ``rounds`` and ``sessions`` (n,) say which round it is for each node, and how often it has
+    trained before; ``drift`` (n, P), times ``beta``, is added to each gradient.
+    """
+
+    nodes: Nodes
+    rounds: Nodes
+    sessions: Nodes
+    models: FloatVector
+    drift: FloatVector | None = None
+    beta: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What came of training n nodes: which of them ``trained`` (n,), what their logs tell of the
     release, and in words why some of them, by position, were stopped. ``began`` (n,) says who began
@@ -69,20 +85,11 @@ class Workers(Protocol):
         """The number of training records of each node."""
         ...
 
-    def train(
-        self,
-        nodes: Nodes,
-        rounds: Nodes,
-        sessions: Nodes,
-        models: FloatVector,
-        drift: FloatVector | None,
-        beta: float,
-    ) -> Trained:
-        """Turn ``models`` (n, P) into releases, in place, each by the data of its node.
+    def train(self, job: Training) -> Trained:
+        """Turn the models of a job into releases, in place.
 
-        ``rounds`` and ``sessions`` (n,) say which round it is for each node, and how often it has
-        trained before; ``drift`` (n, P), times ``beta``, is added to each gradient. Where training
-        is not allowed, or diverges, the model stays as it was: it is made of released things.
+        Where training is not allowed, or diverges, the model stays as it was: it is made of
+        released things.
         """
         ...
 
@@ -104,23 +111,16 @@ class OneByOne:
         """The number of training records of each node."""
         return [trainer.learner.samples for trainer in self._trainers]
 
-    def train(
-        self,
-        nodes: Nodes,
-        rounds: Nodes,
-        sessions: Nodes,
-        models: FloatVector,
-        drift: FloatVector | None,
-        beta: float,
-    ) -> Trained:
+    def train(self, job: Training) -> Trained:
         """Train one node after the other; see ``Workers.train``."""
-        trained = np.empty(len(nodes), dtype=np.bool_)
+        trained = np.empty(len(job.nodes), dtype=np.bool_)
         events, stopped = [], {}
-        for i, (node, round) in enumerate(zip(nodes.tolist(), rounds.tolist(), strict=True)):
-            own = None if drift is None else drift[i]
-            job = Train(round=round, model=models[i], drift=own, beta=beta)
-            answer = self._trainers[node].train(job)
-            models[i] = answer.release.z
+        places = zip(job.nodes.tolist(), job.rounds.tolist(), strict=True)
+        for i, (node, round) in enumerate(places):
+            own = None if job.drift is None else job.drift[i]
+            asked = Train(round=round, model=job.models[i], drift=own, beta=job.beta)
+            answer = self._trainers[node].train(asked)
+            job.models[i] = answer.release.z
             trained[i] = answer.stopped is None
             event = released(answer.release, round)
             private = event.unit != "none"

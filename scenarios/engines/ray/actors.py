@@ -18,7 +18,7 @@ from ....crypto.errors import ConfigError, TidingsError, TransportError
 from ....gossip.grid import GridVector
 from ...scenario import Scenario
 from ..array.checkpoint import Memory
-from ..array.start import workers_for
+from ..array.learners import workers_for
 from ..array.tape import Nodes
 from .cluster import load_ray
 from .shard import Shard

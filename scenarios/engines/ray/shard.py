@@ -7,6 +7,7 @@ somebody still has to mix with, then copies of other shards' nodes, which last f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..array.measures import column_sums, squares
 from ..array.rounds import Publication
 from ..array.tape import Nodes, Wave
 from ..array.tiles import Tiles
-from ..array.workers import Scores, Trained, Workers
+from ..array.workers import Scores, Trained, Training, Workers
 
 
 class Offset:
@@ -38,17 +39,9 @@ class Offset:
         """The number of training records of each node, from the first on."""
         return self._workers.samples[self._first :]
 
-    def train(
-        self,
-        nodes: Nodes,
-        rounds: Nodes,
-        sessions: Nodes,
-        models: FloatVector,
-        drift: FloatVector | None,
-        beta: float,
-    ) -> Trained:
+    def train(self, job: Training) -> Trained:
         """Train some nodes; see ``Workers.train``."""
-        return self._workers.train(nodes + self._first, rounds, sessions, models, drift, beta)
+        return self._workers.train(replace(job, nodes=job.nodes + self._first))
 
     def evaluate(self, nodes: Nodes, models: FloatVector) -> Scores:
         """Test some models; see ``Workers.evaluate``."""
