@@ -82,6 +82,7 @@ class _Mixer:
         self._pulls = [_pull_of(rules, self._block, each) for each in heard]
         self._nodes = slice(0, len(arrays.models)) if self._copies is None else wave.mix
         self._gamma = arrays.gamma[wave.mix]
+        self._is_scaled = (self._gamma != 1).any(axis=0)  # (V,)
         self._trained = arrays.trained[wave.mix]
         self._arrays, self._rule = arrays, algorithm_of(rules)
         self._grid_bits, self._step_size = rules.grid_bits, step_size
@@ -119,7 +120,7 @@ class _Mixer:
         base = self._block.own
         if len(self._arrays.base):
             base = self._arrays.base.columns_of(tile)[vector][self._nodes]
-        if vector:  # the model's gamma is 1
+        if self._is_scaled[vector]:
             mixed *= self._gamma[:, vector, None].astype(np.float32)
         mixed += base
         return base, mixed

@@ -122,18 +122,18 @@ def test_a_jump_is_no_gradient(name: str, seed: int, nodes: int, size: int) -> N
     before, found = drawn(seed, nodes, size), drawn(seed + 1, nodes, size)
     memory = drawn(seed + 2, nodes, rule.slots, size)
     kept = memory.copy()
-    model, remembered = rule.rejoin(Turn(before, memory, 0.25, np.ones(nodes, dtype=bool)), found)
+    trained = np.ones(nodes, dtype=bool)
+    model, remembered = rule.rejoin(turn_of(rule, before, memory, 0.25, trained), found)
     assert np.array_equal(model, found)
     assert np.array_equal(memory, kept)
     # momentum leads from where the network was; what sums up to 0 over all nodes must go on to
     assert np.array_equal(remembered, memory if name in TRACKING else np.zeros_like(memory))
     # a round that neither trains nor mixes goes nowhere from there, and is told to have gone so
-    turn = Turn(model, remembered, 0.25, np.ones(nodes, dtype=bool))
+    turn = turn_of(rule, model, remembered, 0.25, trained)
     if name not in TRACKING:
         sent, after = rule.outgoing(turn, model)
-        stayed, last = rule.settle(turn._replace(memory=after), sent, sent)
-        assert np.array_equal(stayed, found)
-        assert not last.any()
+        assert np.array_equal(sent[:, 0], found)
+        assert not rule.settle(turn._replace(memory=after), sent, sent).any()
 
 
 # -- gradient tracking ----------------------------------------------------------------------------
