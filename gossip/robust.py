@@ -131,9 +131,16 @@ def _shorten(apart: Distances, radius: Distances) -> NDArray[np.float32]:
 def _without_farthest(apart: Distances, w: NDArray[np.float32], b: int) -> NDArray[np.float32]:
     """The weights with those of the ``b`` farthest neighbours shared out among the nearer ones."""
     kept = w * ~_farthest(apart, w, b)
-    total, left = w.sum(axis=-1, keepdims=True), kept.sum(axis=-1, keepdims=True)
-    shared: NDArray[np.float32] = kept * (total / np.where(left > 0, left, np.float32(1)))
-    return shared
+    total, left = _sum(w), _sum(kept)
+    return kept * (total / np.where(left > 0, left, 1.0)).astype(np.float32)
+
+
+def _sum(values: NDArray[np.floating]) -> Distances:
+    """The sums (..., 1) over neighbours, added one after the other: who is not there is 0 and
+    changes no bit, while NumPy's own sum pairs eight or more by their places.
+    """
+    total: Distances = np.add.accumulate(values, axis=-1, dtype=np.float64)[..., -1:]
+    return total
 
 
 def _farthest(apart: Distances, w: NDArray[np.float32], b: int) -> NDArray[np.bool_]:
@@ -151,8 +158,8 @@ def _tuned_radius(apart: Distances, w: NDArray[np.float32], b: int) -> Distances
     delta is the weight of those left out. Without b there is nobody to be afraid of.
     """
     far = _farthest(apart, w, b)
-    doubted = np.where(far, w, 0).sum(axis=-1, keepdims=True, dtype=np.float64)
-    near = np.where(far, 0.0, w * np.square(apart)).sum(axis=-1, keepdims=True)
+    doubted = _sum(np.where(far, w, np.float32(0)))
+    near = _sum(np.where(far, 0.0, w * np.square(apart)))
     radius = np.sqrt(near / np.where(doubted > 0, doubted, 1.0))
     return np.where(doubted > 0, radius, np.inf)
 
