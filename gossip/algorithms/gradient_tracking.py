@@ -61,8 +61,12 @@ class KGT(Tracking):
         return pull[..., None, :]
 
     def rejoin(self, turn: Turn, found: FloatVector) -> tuple[FloatVector, FloatVector]:
-        """The neighbours' model, and the correction as it was: with it all sum up to 0."""
-        return found, turn.memory
+        """The neighbours' model, and no correction, as in the first round.
+
+        All corrections then no longer sum up to 0 exactly, as they do not where others were missing
+        either; one from where the network was did more harm than that (decision 21).
+        """
+        return found, np.zeros_like(turn.memory)
 
 
 class BEER(Tracking):
