@@ -79,6 +79,7 @@ class Link:
                 self._room = trio.Event()
             await self._room.wait()
         if self._why is not None:
+            await trio.lowlevel.checkpoint()  # who tries again and again must let others run
             raise TransportError(f"the link broke: {self._why}", where=self.peer.hex()[:16])
         self._outbox.append(frame)
         self._outbox_bytes += size
