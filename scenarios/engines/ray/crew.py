@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....gossip.grid import FloatVector, GridVector
+from ....gossip.mixing import gamma_of
 from ...scenario import Scenario
 from ..array.checkpoint import Memory
 from ..array.graph import Weights
@@ -35,9 +36,11 @@ class RayCrew:
         actors: Actors,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
+        self._mixing = scenario.rules.mixing
         self._nodes = np.arange(scenario.peers, dtype=np.int64)
         self._division = division
         self._leave = leave
+        self._gamma = np.ones(scenario.peers)
         self._mixed = 0  # how many nodes have mixed since the last snapshots
         self.actors = actors
 
@@ -47,7 +50,7 @@ class RayCrew:
         calls = [self.actors.tell(part.shard, "publish", part.wave) for part in parts]
         found: list[Publication] = self.actors.answers(calls)
         order = np.argsort(np.concatenate([part.positions for part in parts]))
-        return Publication(
+        publication = Publication(
             nodes=wave.publish,
             rounds=wave.publish_rounds,
             times=wave.publish_times,
@@ -57,6 +60,9 @@ class RayCrew:
             sizes=np.concatenate([each.sizes for each in found])[order],
             captured=np.concatenate([each.captured for each in found])[order],
         )
+        captured = publication.captured[:, None]  # of the model, the first vector of a release
+        self._gamma[wave.publish] = gamma_of(self._mixing, captured)[:, 0]
+        return publication
 
     def mix(self, wave: Wave, weights: Weights) -> Weights:
         """Let the nodes of a wave mix, with copies that the shards give one another."""
@@ -111,7 +117,8 @@ class RayCrew:
 
     def gamma(self, nodes: Nodes) -> NDArray[np.float64]:
         """The step sizes (n,) of mixing that follow from the last releases of some nodes."""
-        return np.ones(len(nodes))
+        found: NDArray[np.float64] = self._gamma[nodes]
+        return found
 
     def models(self, nodes: Nodes) -> FloatVector:
         """The private models (n, P) of some nodes, from where they are."""
@@ -155,6 +162,7 @@ class RayCrew:
         shards = len(self.actors)
         for spare in range(self._division.spare):
             self._division.hold(spare, spare % shards)
+        self._gamma = memory["gamma"][:, 0].astype(np.float64)
         calls = []
         for shard, own in enumerate(self._division.own_nodes()):
             held, where = self._division.held_by(shard)
