@@ -113,10 +113,16 @@ def test_trimmed_mean_is_the_textbooks(seed: int, neighbours: int, b: int) -> No
     cut = min(b, neighbours // 2)
     expected = rows[cut : len(rows) - cut].mean(axis=0)
     np.testing.assert_allclose(
-        own + robust_pull("trimmed-mean", own, copies, w, byzantine=b), expected, rtol=1e-4
+        own + robust_pull("trimmed-mean", own, copies, w, byzantine=b),
+        expected,
+        rtol=1e-4,
+        atol=1e-6,
     )
     np.testing.assert_allclose(
-        own + robust_pull("median", own, copies, w), np.median(rows, axis=0), rtol=1e-4
+        own + robust_pull("median", own, copies, w),
+        np.median(rows, axis=0),
+        rtol=1e-4,
+        atol=1e-6,
     )
 
 
