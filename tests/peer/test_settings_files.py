@@ -156,7 +156,7 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones() -> None:
         ({"rules": {"momentum": 1.0}}, "rules.momentum: expected less than 1, found 1.0"),
         (
             {"rules": {"mixing": "restrat"}},
-            "rules.mixing: expected one of 'restart' or 'feedback', "
+            "rules.mixing: expected one of 'restart', 'feedback' or 'choco', "
             "found the text \"restrat\"; did you mean 'restart'?",
         ),
         (
