@@ -43,6 +43,17 @@ def digest(domain: str, *parts: Buffer) -> bytes:
     return state.digest()
 
 
+def stream(domain: str, seed: bytes, size_bytes: int) -> bytes:
+    """As many bytes as are wanted that look random, alike for all who have the ``seed``.
+
+    BLAKE3 as an extendable-output function, over what ``digest`` hashes. Raises as that does.
+    """
+    state = blake3(domain_prefix(domain))
+    state.update(len(seed).to_bytes(8, "little"))
+    state.update(seed)
+    return state.digest(length=size_bytes)
+
+
 def domain_prefix(domain: str) -> bytes:
     """The domain with its length in front, as it stands before what is hashed or signed.
 

@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..crypto.digest import stream
 from .grid import FloatVector
 
 CLASSES = 4093
@@ -51,7 +52,8 @@ def _folded(signs: FloatVector, row: FloatVector) -> FloatVector:
 
 @lru_cache(maxsize=4)
 def _plan(seed: int, parameters: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    # the raw stream, for it is the same in all releases of NumPy
-    raw = np.random.PCG64(seed).random_raw(parameters)
+    # NumPy's own generators would do, but take 6 MB of a board that needs them for nothing else
+    number = seed.to_bytes((seed.bit_length() + 7) // 8, "little")
+    raw = np.frombuffer(stream("sketch", number, 8 * parameters), dtype="<u8")
     signs = np.where(raw >> np.uint64(63), np.float32(-1), np.float32(1))
     return (raw[:CLASSES] % np.uint64(size)).astype(np.intp), signs

@@ -20,7 +20,7 @@ from .links import IntArray, Links, directed, is_strongly_connected, undirected,
 
 _ATTEMPTS = 200
 
-Draw = Callable[[np.random.PCG64], Links]
+Draw = Callable[["np.random.PCG64"], Links]
 
 
 def random_matching(nodes: int, bits: np.random.PCG64) -> Links:

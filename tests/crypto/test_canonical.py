@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidings.crypto.canonical import MAX_DEPTH, Value, pack, unpack, unpack_fields
-from tidings.crypto.digest import digest
+from tidings.crypto.digest import digest, stream
 from tidings.crypto.errors import Malformed
 
 LEAVES = (
@@ -167,3 +167,12 @@ def test_digest_reads_buffers_where_they_lie() -> None:
 def test_digest_refuses_domains_that_have_no_one_byte_length(domain: str) -> None:
     with pytest.raises(ValueError, match="domain"):
         digest(domain, b"")
+
+
+def test_a_stream_begins_with_its_seeds_digest_and_goes_on_alike() -> None:
+    long = stream("test", b"seed", 1000)
+    assert long[:32] == digest("test", b"seed")
+    assert stream("test", b"seed", 10) == long[:10]
+    assert stream("other", b"seed", 10) != long[:10]
+    assert stream("test", b"seeds", 10) != long[:10]
+    assert stream("test", b"", 0) == b""
