@@ -32,6 +32,18 @@ def digest(domain: str, *parts: Buffer) -> bytes:
         ValueError: the domain is empty, not ASCII, or longer than 255 characters.
         BufferError, TypeError: a part is not a contiguous buffer.
     """
+    return _hasher(domain, *parts).digest()
+
+
+def stream(domain: str, seed: Buffer, size_bytes: int) -> bytes:
+    """As many bytes as are wanted that look random, alike for all who have the ``seed``.
+
+    BLAKE3 as an extendable-output function, over what ``digest`` hashes. Raises as that does.
+    """
+    return _hasher(domain, seed).digest(length=size_bytes)
+
+
+def _hasher(domain: str, *parts: Buffer) -> blake3:
     state = blake3(domain_prefix(domain))
     for part in parts:
         view = memoryview(part)
@@ -40,18 +52,7 @@ def digest(domain: str, *parts: Buffer) -> bytes:
         state.update(view.nbytes.to_bytes(8, "little"))
         if view.nbytes:  # a view of nothing cannot be cast
             state.update(view.cast("B"))
-    return state.digest()
-
-
-def stream(domain: str, seed: bytes, size_bytes: int) -> bytes:
-    """As many bytes as are wanted that look random, alike for all who have the ``seed``.
-
-    BLAKE3 as an extendable-output function, over what ``digest`` hashes. Raises as that does.
-    """
-    state = blake3(domain_prefix(domain))
-    state.update(len(seed).to_bytes(8, "little"))
-    state.update(seed)
-    return state.digest(length=size_bytes)
+    return state
 
 
 def domain_prefix(domain: str) -> bytes:
