@@ -161,19 +161,29 @@ class Mixed(Event):
     """A round ended.
 
     ``neighbours`` maps short ids to the weights really used, ``missing`` are those whose weight
-    returned to the peer itself. ``sketch`` is a linear sketch of the mixed model
-    (gossip/sketch.py): the distance of two sketches estimates the distance of their models.
-    ``staleness`` tells by how many rounds a neighbour's copy was older (negative: newer) than this
-    peer's own; who was in the same round is left out. ``alignment`` maps short ids to cosines
-    (gossip/alignment.py): near 1 who pulls where the others pull, below 0 who pulls away.
+    returned to the peer itself. ``staleness`` tells by how many rounds a neighbour's copy was
+    older (negative: newer) than this peer's own; who was in the same round is left out.
     """
 
     round: int
     neighbours: dict[str, float]
     missing: tuple[str, ...]
     gamma: float
-    sketch: tuple[float, ...]
     staleness: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sketched(Event):
+    """How the model of a round compares with others; noted when the next training has begun.
+
+    ``sketch`` is a linear sketch of the mixed model (gossip/sketch.py): the distance of two
+    sketches estimates the distance of their models. ``alignment`` maps the short ids of those
+    that were mixed with to cosines (gossip/alignment.py): near 1 who pulls where the others pull,
+    below 0 who pulls away.
+    """
+
+    round: int
+    sketch: tuple[float, ...]
     alignment: dict[str, float] = field(default_factory=dict)
 
 

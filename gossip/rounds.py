@@ -11,28 +11,22 @@ whatever its round, and notes how stale it was. Nobody waits for a slow or sleep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
-
-from ..crypto.identity import short_id
 from ..crypto.privacy import Release
 from . import links
-from .alignment import alignment
 from .catching_up import catch_up, is_behind
 from .checkpoint import Phase
 from .effects import Effect, Evaluate, Keep, Record, SetTimer, Train, Trained
-from .events import BudgetSpent, Mixed, Published, Released
-from .feed import NO_HASH, Version, payload_digest
-from .grid import from_grid, state_hash
+from .events import BudgetSpent, Published, Released
+from .feed import NO_HASH, payload_digest
+from .grid import state_hash
 from .messages import EntryHeader, sign_entry
-from .mixing import base_after, gamma_of, is_own_copy
+from .mixing import base_after, gamma_of
+from .neighbourhood import heard, mix
 from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
-from .robust import robust_mix
-from .sketch import noted
 from .state import FloatVector, State, turn_of
-from .weights import drop_missing, row_weights
 
 GATHER = "gather"
 NUDGE = "nudge"
@@ -196,28 +190,11 @@ def _wait(state: State, now: float) -> Iterator[Effect]:
     yield from proceed(state, now)
 
 
-def _heard(state: State) -> tuple[dict[int, Version], list[int]]:
-    """The versions to mix with in this round by node number, and the nodes that have none."""
-    versions: dict[int, Version] = {}
-    missing: list[int] = []
-    for node in state.topology.in_neighbours(state.index, state.round):
-        key = state.key_at(node)
-        version = None
-        if key is not None and not state.excluded(key):
-            feed = state.feeds[key]
-            version = feed.newest() if state.is_asynchronous else feed.version(state.round)
-        if version is None:
-            missing.append(node)
-        else:
-            versions[node] = version
-    return versions, missing
-
-
 def _awaited(state: State) -> list[bytes]:
     """Neighbours that this round still waits for."""
     if state.is_asynchronous:
         return []
-    _, missing = _heard(state)
+    _, missing = heard(state)
     return [
         key for key in state.keys_at(missing) if key not in state.absent and not state.excluded(key)
     ]
@@ -229,7 +206,7 @@ def _is_alone(state: State) -> bool:
     Then each round takes its whole deadline. A peer that nobody holds back would else run through
     all its rounds alone in a moment, and draw those who come back after it.
     """
-    if state.is_asynchronous or _heard(state)[0]:
+    if state.is_asynchronous or heard(state)[0]:
         return False
     followed = state.keys_at(sorted(state.heard_by(state.index)))
     counted = [key for key in followed if not state.excluded(key)]
@@ -257,52 +234,21 @@ def deadline(state: State, now: float) -> Iterator[Effect]:
 
 
 def _mix(state: State, now: float) -> Iterator[Effect]:
-    rules = state.me.rules
-    versions, missing = _heard(state)
-    weights = drop_missing(_weights(state, versions), versions)
-    nodes = sorted(weights)
-    shape = (state.algorithm.vectors, state.model.size)
-    base = state.base
-    mixed = base
-    aligned: dict[str, float] = {}
-    if nodes:
-        own = base
-        if not is_own_copy(rules.mixing, len(base)):
-            own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
-        heard = [versions[node].copy for node in nodes]
-        copies = from_grid(np.stack(heard) if len(nodes) > 1 else heard[0][None], rules.grid_bits)
-        copies = copies.reshape(len(nodes), *shape).swapaxes(0, 1)
-        w = np.array([weights[node] for node in nodes], dtype=np.float32)
-        shares = np.broadcast_to(w, (len(base), len(w)))
-        here = np.full(len(base), state.round)
-        mixed, used = robust_mix(rules, base, own, copies, shares, state.gamma, here)
-        if used is not shares:  # what the log tells are the weights really used
-            weights = dict(zip(nodes, used[0].tolist(), strict=True))
-        cosines = alignment(state.model, own[0], copies[0]).round(3).tolist()
-        aligned = {_name(state, node): each for node, each in zip(nodes, cosines, strict=True)}
-    turn, state.model = turn_of(state), mixed[0]
-    yield Record(
-        event=Mixed(
-            round=state.round,
-            neighbours={_name(state, node): weights[node] for node in nodes},
-            missing=tuple(_name(state, node) for node in missing),
-            gamma=float(state.gamma[0]),
-            sketch=noted(state.model, state.me.certificate.network_id),
-            staleness={
-                _name(state, node): state.round - versions[node].round
-                for node in nodes
-                if versions[node].round != state.round
-            },
-            alignment=aligned,
-        )
-    )
-    state.memory = state.algorithm.settle(turn, base, mixed)
-    yield Evaluate(round=state.round, model=state.model)
+    round_ = state.round
+    mixture = mix(state)
+    turn, before = turn_of(state), state.model
+    state.model = mixture.vectors[0]
+    yield Record(event=mixture.event)
+    state.memory = state.algorithm.settle(turn, state.base, mixture.vectors)
+    yield Evaluate(round=round_, model=state.model)
     for feed in state.feeds.values():
-        feed.forget_versions(state.round)
-    if state.round % links.WITNESS_EVERY == 0:
+        feed.forget_versions(round_)
+    if round_ % links.WITNESS_EVERY == 0:
         yield from links.tell_heads(state)
+    after = state.model
     yield from _next(state)
+    # only the log needs it, so the next training has begun
+    yield Record(event=mixture.sketched(before, after, state.me.certificate.network_id))
 
 
 def _next(state: State) -> Iterator[Effect]:
@@ -315,22 +261,3 @@ def _next(state: State) -> Iterator[Effect]:
     state.phase = Phase.TRAINING
     yield Keep(checkpoint=state.checkpoint())
     yield from _begin(state)
-
-
-def _weights(state: State, heard: Iterable[int]) -> dict[int, float]:
-    if state.me.rules.weighting == "uniform":
-        return row_weights(state.topology, state.index, state.round)
-    samples = {state.index: state.me.samples}
-    for node in heard:
-        key = state.key_at(node)
-        assert key is not None
-        samples[node] = max(1, state.feeds[key].samples)
-    for node in state.topology.in_neighbours(state.index, state.round):
-        # a node that was not heard gets no weight: its count only has to be a number
-        samples.setdefault(node, 1)
-    return row_weights(state.topology, state.index, state.round, samples)
-
-
-def _name(state: State, node: int) -> str:
-    key = state.key_at(node)
-    return short_id(key) if key else f"node-{node}"

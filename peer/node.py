@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from anyio.to_thread import run_sync
 from ..crypto.errors import TidingsError
 from ..crypto.membership import Bulletin
 from ..gossip import effects as fx
-from ..gossip.core import handle, unfold
+from ..gossip.core import unfold
 from ..gossip.events import Event
 from ..gossip.state import State
 from .clock import monotonic_time, wall_time
@@ -41,6 +41,16 @@ INBOX_LENGTH = 256
 SMALL_MODEL = 2**17  # parameters; the core takes about 2 ms for a delta
 HANDOVERS = 4  # from an outbox to the wire
 Job = fx.Train | fx.Evaluate
+
+
+def _up_to_a_job(effects: Iterator[fx.Effect]) -> list[fx.Effect]:
+    """The next effects, the last of them one that keeps the learner busy: it need not wait."""
+    part = []
+    for effect in effects:
+        part.append(effect)
+        if isinstance(effect, Job):
+            break
+    return part
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -237,12 +247,16 @@ class Node:
     async def _take(
         self, event: fx.Input, jobs: MemoryObjectSendStream[Job], *, at_once: bool = False
     ) -> None:
-        now = monotonic_time()
-        effects: Iterable[fx.Effect]
+        effects = unfold(self.state, event, monotonic_time())
         if at_once:
-            effects = unfold(self.state, event, now)
-        else:
-            effects = await run_sync(handle, self.state, event, now, limiter=self._core)
+            await self._carry_out(effects, jobs)
+            return
+        while part := await run_sync(_up_to_a_job, effects, limiter=self._core):
+            await self._carry_out(part, jobs)
+
+    async def _carry_out(
+        self, effects: Iterable[fx.Effect], jobs: MemoryObjectSendStream[Job]
+    ) -> None:
         for effect in effects:
             match effect:
                 case fx.Record():

@@ -71,6 +71,7 @@ class Intake:
             "published": self._published,
             "refused": self._refused,
             "mixed": self._mixed,
+            "sketched": self._sketched,
             "skipped": self._skipped,
             "evaluated": self._evaluated,
             "equivocated": self._equivocated,
@@ -247,8 +248,6 @@ class Intake:
             companion.mixed += 1
             companion.weight += weight
             companion.last_mixed = number
-        if event.alignment:
-            self._aligned(event.alignment, number)
         for other in event.missing:
             companion = entry.companion(other)
             companion.missed += 1
@@ -256,8 +255,12 @@ class Intake:
             if companion.missed == 1:
                 companion.first_missed = number
         entry.missing += len(event.missing)
+
+    def _sketched(self, event: Any, entry: PeerTally, peer: str, time: float) -> None:
+        if event.alignment:
+            self._aligned(event.alignment, event.round)
         if event.sketch:
-            self._sketched(event.sketch, entry, number)
+            self._placed(event.sketch, entry, event.round)
 
     def _aligned(self, cosines: dict[str, float], round_: int) -> None:
         pulls = self.pulls.setdefault(round_ // PULL_ROUNDS, {})
@@ -268,7 +271,7 @@ class Intake:
             pull.count += 1
             pull.others += others
 
-    def _sketched(self, numbers: tuple[float, ...], entry: PeerTally, round_: int) -> None:
+    def _placed(self, numbers: tuple[float, ...], entry: PeerTally, round_: int) -> None:
         if self._sketch_size is None:
             self._sketch_size = len(numbers)
         if len(numbers) != self._sketch_size:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gossip.events import Evaluated, Event, Mixed, Released, Sent
+from ...gossip.events import Evaluated, Event, Mixed, Released, Sent, Sketched
 from ..run_log import LogLine
 from ..summary_values import RoundRow
 
@@ -98,7 +98,7 @@ class Curves:
             point = self._point(self._round.get(line.peer, 1))
             if point is not None:
                 point.sent += event.size_bytes
-        elif isinstance(event, Evaluated | Mixed | Released):
+        elif isinstance(event, Evaluated | Mixed | Released | Sketched):
             self._round[line.peer] = event.round
             point = self._point(event.round)
             if point is not None:
@@ -167,7 +167,7 @@ def _take(point: Point, event: Event) -> None:
     match event:
         case Evaluated() if math.isfinite(event.accuracy):
             point.accuracy.add(event.accuracy)
-        case Mixed() if event.sketch:
+        case Sketched() if event.sketch:
             point.apart.add(event.sketch)
         case Released() if event.epsilon is not None and not math.isnan(event.epsilon):
             point.epsilon = max(point.epsilon or 0.0, event.epsilon)

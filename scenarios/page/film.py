@@ -26,6 +26,7 @@ from ...gossip.events import (
     PeerStarted,
     Refused,
     Sent,
+    Sketched,
 )
 from ..formats import shown
 from ..run_log import FaultMade, LogLine
@@ -104,7 +105,7 @@ class Film:
                 edge = self._edge(name, event.neighbour)
                 if edge is not None:
                     (self._down.add if isinstance(event, LinkDown) else self._down.discard)(edge)
-            case PeerStarted() | Evaluated() | Mixed() | Refused():
+            case PeerStarted() | Evaluated() | Mixed() | Sketched() | Refused():
                 peer = self._peer(name)
                 if peer is not None:
                     self._stands(peer, event)
@@ -127,8 +128,8 @@ class Film:
                 self._rounds[peer] = event.round
             case Mixed():
                 self._rounds[peer] = event.round
-                if event.sketch:
-                    self._sketches[peer] = np.array(event.sketch)
+            case Sketched() if event.sketch:
+                self._sketches[peer] = np.array(event.sketch)
 
     def _peer(self, name: str) -> int | None:
         number = self._number.get(name)

@@ -11,7 +11,9 @@ from ..records import Record
 from ..run_log import RunLog
 from .view import Column, View
 
-OWN_KINDS = ("released", "published", "budget-spent", "mixed", "evaluated", "skipped")
+OWN_KINDS = (
+    "released", "published", "budget-spent", "mixed", "sketched", "evaluated", "skipped",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -139,9 +141,11 @@ def _chain(
     peer: str, own: dict[str, Any], around: dict[str, _Neighbour], names: dict[str, str]
 ) -> Iterator[tuple[float, str, str, str]]:
     mixed = own["mixed"]
+    # a run that was stopped may not have come to tell of them
+    cosines = own["sketched"].alignment if "sketched" in own else {}
     steps = [*_own_steps(peer, own, names)]
     for peer_id, neighbour in around.items():
-        steps += _neighbour_steps(peer, peer_id, neighbour, mixed)
+        steps += _neighbour_steps(peer, peer_id, neighbour, mixed, cosines.get(peer_id))
     yield from sorted(steps, key=lambda step: step[0])
     rest = 1.0 - sum(mixed.neighbours.values())
     yield mixed.time, peer, "mixed", f"own copy weighs {rest:.4g}; gamma {mixed.gamma:.4g}"
@@ -186,7 +190,7 @@ def _own_steps(
 
 
 def _neighbour_steps(
-    peer: str, peer_id: str, neighbour: _Neighbour, mixed: Record
+    peer: str, peer_id: str, neighbour: _Neighbour, mixed: Record, aligned: float | None
 ) -> Iterator[tuple[float, str, str, str]]:
     name, used = neighbour.name, peer_id in mixed.neighbours
     entry = neighbour.published
@@ -202,7 +206,6 @@ def _neighbour_steps(
         yield trouble.time, peer, *_trouble(trouble, name)
     if used:
         late = mixed.staleness.get(peer_id, 0)
-        aligned = mixed.alignment.get(peer_id)
         detail = f"{name} weighs {mixed.neighbours[peer_id]:.4g}"
         detail += f", {late} rounds old" if late else ""
         detail += "" if aligned is None else f", alignment {aligned:.2f}"

@@ -91,7 +91,7 @@ def test_each_figure_follows_its_events() -> None:
             ev.Sent(to="c", message="news", size_bytes=100),
             ev.Sent(to="c", message="news", size_bytes=20),
             ev.Received(sender="c", message="pull", size_bytes=7),
-            ev.Mixed(round=3, neighbours={}, missing=("b",), gamma=1.0, sketch=()),
+            ev.Mixed(round=3, neighbours={}, missing=("b",), gamma=1.0),
             ev.Evaluated(round=3, accuracy=0.75, loss=0.5, samples=9),
         ).text()
     )  # fmt: skip

@@ -278,13 +278,13 @@ async def test_the_network_goes_on_while_the_core_computes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder,) = small_network(tmp_path, peers=1)
-    handle = node_module.handle
+    unfold = node_module.unfold
 
     def heavy(*arguments):
         time.sleep(0.3)
-        return handle(*arguments)
+        yield from unfold(*arguments)
 
-    monkeypatch.setattr(node_module, "handle", heavy)
+    monkeypatch.setattr(node_module, "unfold", heavy)
     with opened(folder, transport=on(MemoryHub())) as node:
         async with anyio.create_task_group() as tasks:
             await tasks.start(node.run)

@@ -23,7 +23,7 @@ def anyio_backend(request):
 
 
 def mixed(round_: int) -> Mixed:
-    return Mixed(round=round_, neighbours={}, missing=(), gamma=1.0, sketch=())
+    return Mixed(round=round_, neighbours={}, missing=(), gamma=1.0)
 
 
 @pytest.mark.parametrize(("round_", "due"), [(1, False), (3, True), (4, False), (6, True)])

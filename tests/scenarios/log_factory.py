@@ -20,6 +20,7 @@ from tidings.gossip.events import (
     Received,
     Released,
     Sent,
+    Sketched,
 )
 from tidings.scenarios.run_log import ALL_KINDS, RunFinished, RunStarted
 
@@ -120,16 +121,21 @@ def evaluated(round_: int, accuracy: float) -> Evaluated:
     return Evaluated(round=round_, accuracy=accuracy, loss=1 - accuracy, samples=360)
 
 
-def mixed(round_: int, sketch: Iterable[float], **changes: object) -> Mixed:
+def mixed(round_: int, **changes: object) -> Mixed:
     """The end of a round, with some fields of one's own."""
     fields: dict[str, object] = {
         "round": round_,
         "neighbours": {},
         "missing": (),
         "gamma": 1.0,
-        "sketch": tuple(float(value) for value in sketch),
     }
     return Mixed(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def sketched(round_: int, sketch: Iterable[float], **alignment: float) -> Sketched:
+    """A model of a round in a few numbers, and where those that it was mixed with pull."""
+    numbers = tuple(float(value) for value in sketch)
+    return Sketched(round=round_, sketch=numbers, alignment=alignment)
 
 
 def run_started(**changes: object) -> RunStarted:
@@ -207,5 +213,6 @@ def _round_of(
         )
         lines.append((round_ + 0.4, name_of(other), heard))
     weights = {id_of(other): 1 / (1 + len(neighbours)) for other in neighbours}
-    lines.append((round_ + 0.8, name, mixed(round_, sketch, neighbours=weights)))
+    lines.append((round_ + 0.8, name, mixed(round_, neighbours=weights)))
+    lines.append((round_ + 0.8, name, sketched(round_, sketch)))
     return lines

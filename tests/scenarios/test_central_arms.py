@@ -12,7 +12,7 @@ import pytest
 from tests.scenarios.small import small
 from tidings.__main__ import main
 from tidings.gossip.central import draw_participants
-from tidings.gossip.events import Evaluated, Event, Mixed, Released, Sent
+from tidings.gossip.events import Evaluated, Event, Mixed, Released, Sent, Sketched
 from tidings.gossip.grid import from_grid
 from tidings.scenarios.arms import arm_of
 from tidings.scenarios.engines.array.central import CentralRun
@@ -116,7 +116,7 @@ def test_the_wire_carries_whole_models_to_and_from_the_drawn(tmp_path: Path):
 
 def test_everybody_holds_and_tells_the_same(tmp_path: Path):
     _, lines = run(scenario(arm="fedavg"), tmp_path)
-    for kind in (Evaluated, Mixed):
+    for kind in (Evaluated, Mixed, Sketched):
         by_round: dict[int, set[Event]] = {}
         for _, event in of(lines, kind):
             by_round.setdefault(event.round, []).append(event)

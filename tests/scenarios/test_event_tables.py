@@ -105,7 +105,6 @@ def test_columns_of_an_engine_in_whatever_form_it_has_them(tmp_path: Path):
         ),
         missing=(),
         gamma=np.ones(3, np.float32),
-        sketch=(),
     )
     tables.append(
         Released,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scenarios.log_factory import any_lines, id_of, name_of
-from tidings.gossip.events import Evaluated, Event, LinkDown, LinkUp, Mixed, PeerStarted, Sent
+from tidings.gossip.events import Evaluated, Event, LinkDown, LinkUp, PeerStarted, Sent, Sketched
 from tidings.scenarios.page import film as film_module
 from tidings.scenarios.page.curves import POINTS, Curves
 from tidings.scenarios.page.film import DOWN, FRAMES, NEVER, Film
@@ -105,12 +105,12 @@ def test_frames_hold_what_happened_in_their_time() -> None:
 
 
 def test_distances_are_from_the_mean_model() -> None:
-    def mixed(sketch: tuple[float, ...]) -> Event:
-        return Mixed(round=1, neighbours={}, missing=(), gamma=1.0, sketch=sketch)
+    def sketched(sketch: tuple[float, ...]) -> Event:
+        return Sketched(round=1, sketch=sketch)
 
     film = filmed(
         line(0, 0, started(0)), line(0, 1, started(1)), line(0, 2, started(2)),
-        line(1, 0, mixed((0.0, 0.0))), line(1, 1, mixed((6.0, 8.0))),
+        line(1, 0, sketched((0.0, 0.0))), line(1, 1, sketched((6.0, 8.0))),
     )  # fmt: skip
     last = unpacked(film, "distance", "<f4")[-1]
     assert list(last[:2]) == [5.0, 5.0]

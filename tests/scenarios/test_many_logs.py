@@ -182,7 +182,7 @@ def test_a_peer_that_others_name_is_missed(collected: Path):
 
 
 def test_rounds_and_beginnings_that_are_gone_are_missed(tmp_path: Path):
-    lines: list[Line] = [(t, "a", mixed(t, [0.0])) for t in (1, 2, 5, 6, 8)]
+    lines: list[Line] = [(t, "a", mixed(t)) for t in (1, 2, 5, 6, 8)]
     write_log(tmp_path / "events.jsonl", lines)
     found = inspect_log(RunLog(tmp_path)).missing
     assert {(each.what, each.which) for each in found} == {("beginning", "a"), ("rounds", "a")}

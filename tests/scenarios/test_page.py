@@ -14,7 +14,16 @@ from playwright.sync_api import Browser, expect
 
 from tests.scenarios.browser import Sheet, browser, sheet
 from tests.scenarios.log_factory import HOSTILE_NAMES, line_of
-from tidings.gossip.events import Evaluated, Event, LinkUp, Mixed, PeerStarted, Refused, Sent
+from tidings.gossip.events import (
+    Evaluated,
+    Event,
+    LinkUp,
+    Mixed,
+    PeerStarted,
+    Refused,
+    Sent,
+    Sketched,
+)
 from tidings.scenarios.report import write_report, write_reports
 from tidings.scenarios.runner import run_scenario
 from tidings.scenarios.scenario import load_scenario
@@ -143,7 +152,8 @@ def hostile_log(folder: Path) -> None:
             LinkUp(neighbour=ids[0]),
             Sent(to=ids[0], message="news", size_bytes=10**9),
             Refused(sender=ids[0], reason=SCRIPT, detail=name, size_bytes=1),
-            Mixed(round=1, neighbours={}, missing=(), gamma=1.0, sketch=(1e300, -1e300)),
+            Mixed(round=1, neighbours={}, missing=(), gamma=1.0),
+            Sketched(round=1, sketch=(1e300, -1e300)),
             Evaluated(round=1, accuracy=2.0, loss=0.0, samples=1),
         ]
         lines += [line_of(float(i), name, event) for event in events]

@@ -17,10 +17,10 @@ from tests.scenarios.log_factory import (
     any_lines,
     evaluated,
     honest_run,
-    mixed,
     released,
     run_started,
     sent,
+    sketched,
     started,
     write_log,
 )
@@ -48,7 +48,7 @@ def hostile_run() -> list[Line]:
             sent(to=f"id-{HOSTILE_NAMES[index - 1]}", size_bytes=100 * index),
             Refused(sender=name, reason=name, detail=name, size_bytes=1),
             RolledBack(own_sequence=1, seen_sequence=2),
-            mixed(1, [float(index)] * 64),
+            sketched(1, [float(index)] * 64),
             evaluated(1, index / 20),
         ]
         lines += [(1, name, event) for event in peer]
@@ -93,7 +93,11 @@ def test_numbers_at_the_edge_of_floats_are_left_out(tmp_path: Path):
         (t, peer, event)
         for t, value in ((1, 0.5), (2, 1e308), (3, -1e308), (4, 0.6))
         for peer in ("a", "b")  # their mean overflows
-        for event in (evaluated(t, value), released(round=t, epsilon=value), mixed(t, [value] * 64))
+        for event in (
+            evaluated(t, value),
+            released(round=t, epsilon=value),
+            sketched(t, [value] * 64),
+        )
     ]
     assert {"learning", "epsilon"} <= plots.pictures(summary(tmp_path, lines)).keys()
 

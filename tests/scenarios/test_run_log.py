@@ -18,6 +18,7 @@ from tests.scenarios.log_factory import (
     mixed,
     run_started,
     sent,
+    sketched,
     started,
     write_log,
 )
@@ -120,7 +121,8 @@ def test_every_kind_of_event_comes_back_as_it_was_written():
         run_started(),
         started(3),
         sent(size_bytes=0),
-        mixed(2, range(64), neighbours={"abc": 0.25}, missing=("def",)),
+        mixed(2, neighbours={"abc": 0.25}, missing=("def",)),
+        sketched(2, range(64), abc=-0.5),
         evaluated(1, 0.5),
         Received(sender="a", message="news", size_bytes=3),
         Refused(sender="", reason="malformed", detail="", size_bytes=3),

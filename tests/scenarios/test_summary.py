@@ -22,6 +22,7 @@ from tests.scenarios.log_factory import (
     released,
     run_started,
     sent,
+    sketched,
     started,
     state_of,
     write_log,
@@ -107,7 +108,7 @@ def test_consensus_distance_is_that_of_the_sketches(
 ):
     sketches = np.random.default_rng(seed).normal(size=(2, peers, 64))
     lines: list[Line] = [
-        (t, name_of(i), mixed(t, sketches[t - 1, i])) for t in (1, 2) for i in range(peers)
+        (t, name_of(i), sketched(t, sketches[t - 1, i])) for t in (1, 2) for i in range(peers)
     ]
     run = summary(tmp_path_factory.mktemp("run"), lines)
     expected = [
@@ -162,18 +163,18 @@ def test_accuracy_is_that_of_each_peers_last_model(tmp_path: Path):
 def test_a_round_that_is_done_again_after_a_crash_counts_once(tmp_path: Path):
     far, near = [3.0] * 64, [0.0] * 64
     lines: list[Line] = [
-        (1, "a", mixed(1, far)),
-        (1, "b", mixed(1, near)),
+        (1, "a", sketched(1, far)),
+        (1, "b", sketched(1, near)),
         (2, "a", started(0)),
-        (3, "a", mixed(1, near)),
+        (3, "a", sketched(1, near)),
     ]
     assert summary(tmp_path, lines).by_round[0].consensus_distance == 0.0
 
 
 def test_a_diverged_model_gives_null_and_no_warning(tmp_path: Path):
     lines: list[Line] = [
-        (1, "a", mixed(1, [float("inf")] * 64)),
-        (1, "b", mixed(1, [0.0] * 64)),
+        (1, "a", sketched(1, [float("inf")] * 64)),
+        (1, "b", sketched(1, [0.0] * 64)),
         (2, "a", evaluated(1, float("nan"))),
         (2, "b", released(epsilon=float("inf"))),
     ]
@@ -226,7 +227,7 @@ def test_a_copied_folder_does_not_rename_the_original(tmp_path: Path):
 def test_what_happened_to_a_peer_stands_in_its_row(tmp_path: Path):
     lines: list[Line] = [
         (0, "a", started(0)),
-        (1, "a", mixed(1, [0.0] * 64, missing=(id_of(1), id_of(2)))),
+        (1, "a", mixed(1, missing=(id_of(1), id_of(2)))),
         (2, "a", started(0)),
         (3, "a", Skipped(from_round=2, to_round=6)),
         (4, "a", released(round=6, epsilon=7.9)),

@@ -16,7 +16,7 @@ from ....gossip.algorithms.base import Turn
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.algorithms.quasi_global import DPSGD
 from ....gossip.central import WeightedMean, draw_participants
-from ....gossip.events import Evaluated, Mixed, PeerFinished, Sent
+from ....gossip.events import Evaluated, Mixed, PeerFinished, Sent, Sketched
 from ....gossip.grid import GridVector, from_grid, state_hash, to_grid
 from ....gossip.sketch import noted
 from ...run_events import RoundDone
@@ -187,8 +187,8 @@ class CentralRun:
                 neighbours={},
                 missing=(),
                 gamma=1.0,
-                sketch=numbers,
             )
+            self._log.note(Sketched, self.now, everyone, round=round, sketch=numbers)
         accuracy = None
         if round % self._every == 0 or round == self._rules.rounds:
             scores = self._workers.evaluate(np.zeros(1, dtype=np.int64), self._model[None])

@@ -30,6 +30,7 @@ from ....gossip.events import (
     Published,
     Received,
     Sent,
+    Sketched,
     Skipped,
 )
 from ....gossip.grid import FloatVector, GridVector, state_hash
@@ -271,11 +272,15 @@ class LineChronicle:
                 neighbours={names[k]: float(done.weights[i, k]) for k in there},
                 missing=tuple(names[k] for k in late),
                 gamma=float(done.gamma[i]),
-                sketch=noted(models[i], self._network_id),
                 staleness=self._staleness({k: names[k] for k in there}, round, done.versions[i]),
-                alignment={names[k]: float(done.alignment[i, k]) for k in there},
             )
             self._note(float(done.times[i]), node, event)
+            sketched = Sketched(
+                round=round,
+                sketch=noted(models[i], self._network_id),
+                alignment={names[k]: float(done.alignment[i, k]) for k in there},
+            )
+            self._note(float(done.times[i]), node, sketched)
 
     @staticmethod
     def _staleness(

@@ -146,7 +146,6 @@ class TableChronicle:
             neighbours=self._mapping(there, done.neighbours, done.weights),
             missing=self._names(done.neighbours, late) if late.any() else (),
             gamma=done.gamma,
-            sketch=(),
             staleness=self._mapping(stale, done.neighbours, apart),
         )
 
