@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from . import planes
 from .grid import ALL_ZERO, GridVector, lowest_bits
-from .integers import BLOCK, HEADER_BYTES, NUMBERS_BYTES, SPARSE_BYTES, Naturals
+from .integers import HEADER_BYTES
+from .rice import BLOCK, NUMBERS_BYTES, SPARSE_BYTES, Naturals
 
 Sizes = NDArray[np.int64]
 
@@ -16,9 +18,11 @@ def encoded_sizes(v: GridVector) -> Sizes:
     sizes = np.full(len(v), HEADER_BYTES, dtype=np.int64)
     shifts = lowest_bits(v)
     filled = np.flatnonzero(shifts < ALL_ZERO)
+    values = v[filled] >> shifts[filled, None]
+    in_blocks = np.zeros(len(filled), dtype=np.int64)
     for start in range(0, v.shape[1], BLOCK):
-        block = v[filled, start : start + BLOCK]
-        sizes[filled] += _block_sizes(block >> shifts[filled, None])
+        in_blocks += _block_sizes(values[:, start : start + BLOCK])
+    sizes[filled] += np.minimum(in_blocks, planes.sizes(values))
     return sizes
 
 

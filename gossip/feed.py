@@ -33,6 +33,7 @@ from .grid import GridVector, add, difference, state_hash
 from .messages import HASH_BYTES, News, SignedEntry
 from .payload import decode
 from .proof import contradict, make_proof
+from .rice import BLOCK
 
 NO_HASH = bytes(HASH_BYTES)
 KEPT_ENTRIES = 64  # signed headers remembered, to recognise a second entry with one number
@@ -120,7 +121,7 @@ class Feed:
     @property
     def max_payload_bytes(self) -> int:
         """How long a payload may be: none that `encode` makes is longer."""
-        blocks = -(-self.genesis.size // integers.BLOCK)
+        blocks = -(-self.genesis.size // BLOCK)
         return 5 + 4 * self.genesis.size + 4 * blocks
 
     def entry_at(self, sequence: int) -> SignedEntry | None:

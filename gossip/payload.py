@@ -3,7 +3,7 @@
     factored   size u32 | 33 u8 | matrices u32 | (rows u32 | columns u32 | rank u8) each | code
 
 The code is that of the factors as ``integers`` has it, and they lie as ``factors`` says. Anything
-else is a code by ``integers``, whose fifth byte is 32 at most. A sum of deltas is a plain vector
+else is a code by ``integers``, whose fifth byte is never 33. A sum of deltas is a plain vector
 again: factors are only what an author sends of one delta, and what others pass on.
 """
 
@@ -29,6 +29,7 @@ from .factors import (
     values_of,
 )
 from .grid import GridOverflow, GridVector
+from .reader import Reader
 
 _HEADER = struct.Struct("<IBI")
 _MATRIX = struct.Struct("<IIB")
@@ -61,7 +62,7 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> GridVector:
     """
     if len(data) <= 4 or data[4] != _FACTORED:
         return integers.decode(data, size)
-    reader = integers.Reader(data)
+    reader = Reader(data)
     coded_size, _, matrices = reader.unpack(_HEADER)
     if coded_size != size:
         raise WrongShape(f"a vector of {coded_size} values where {size} are expected")

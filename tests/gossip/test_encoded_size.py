@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.gossip.encoded_size import encoded_sizes
-from tidings.gossip.integers import BLOCK, encode
+from tidings.gossip.integers import encode
+from tidings.gossip.rice import BLOCK
 
 
 @given(
