@@ -50,7 +50,9 @@ def mix(
     (..., K), ``gamma`` (...) or one number.
     """
     pull = plain_pull(own_copy, copies, np.asarray(weights, dtype=np.float32))
-    pull *= np.asarray(gamma, dtype=np.float32)[..., None]
+    steps = np.asarray(gamma, dtype=np.float32)[..., None]
+    if (steps != 1).any():
+        pull *= steps
     pull += base
     return pull
 
@@ -70,6 +72,10 @@ def plain_pull(
     if copies.shape[:-1] != w.shape or copies.shape[-1:] != own_copy.shape[-1:]:
         raise ValueError(f"{w.shape} weights do not fit copies of shape {copies.shape}")
     own = own_copy.astype(np.float32, copy=False)
+    if w.size == w.shape[-1]:  # one peer: nothing to ask of arrays
+        weight, *others = w.ravel().tolist() or [0.0]
+        if weight > 0 and all(each == weight for each in others):
+            return _of_one_weight(own, copies, w[..., :1])
     there = w != 0
     if not there.all():
         copies = np.where(there[..., None], copies, np.float32(0))
@@ -98,6 +104,22 @@ def _alike(
         if power.any():
             once = (power == 1).all()
             total -= own if once else power[..., None].astype(np.float32) * own
+    total *= weight
+    return total
+
+
+def _of_one_weight(
+    own: FloatVector, copies: FloatVector, weight: NDArray[np.float32]
+) -> FloatVector:
+    """``_alike`` where all neighbours are there."""
+    count = copies.shape[-2]
+    total: FloatVector = copies[..., 0, :].copy()
+    for k in range(1, count):
+        total += copies[..., k, :]
+    for bit in range(count.bit_length()):
+        power = count & (1 << bit)
+        if power:
+            total -= own if power == 1 else np.float32(power) * own
     total *= weight
     return total
 

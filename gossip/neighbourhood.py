@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from .mixing import is_own_copy
 from .robust import robust_mix
 from .sketch import noted
 from .state import State
+from .topology import Topology
 from .weights import drop_missing, row_weights
 
 
@@ -44,8 +47,15 @@ class Mixture:
         )
 
 
-def heard(state: State) -> tuple[dict[int, Version], list[int]]:
-    """The versions to mix with in this round by node number, and the nodes that have none."""
+class Heard(NamedTuple):
+    """The versions to mix with in a round by node number, and the nodes that have none."""
+
+    versions: dict[int, Version]
+    missing: list[int]
+
+
+def heard(state: State) -> Heard:
+    """What the peer hears in this round."""
     versions: dict[int, Version] = {}
     missing: list[int] = []
     for node in state.topology.in_neighbours(state.index, state.round):
@@ -58,13 +68,13 @@ def heard(state: State) -> tuple[dict[int, Version], list[int]]:
             missing.append(node)
         else:
             versions[node] = version
-    return versions, missing
+    return Heard(versions, missing)
 
 
-def mix(state: State) -> Mixture:
-    """Mix the peer's own model with all that it hears in this round; changes nothing."""
+def mix(state: State, found: Heard) -> Mixture:
+    """Mix the peer's own model with what it hears in this round; changes nothing."""
     rules = state.me.rules
-    versions, missing = heard(state)
+    versions, missing = found
     weights = drop_missing(_weights(state, versions), versions)
     nodes = sorted(weights)
     shape = (state.algorithm.vectors, state.model.size)
@@ -73,12 +83,12 @@ def mix(state: State) -> Mixture:
     if nodes:
         if not is_own_copy(rules.mixing, len(base)):
             own = from_grid(state.own.copy, rules.grid_bits).reshape(shape)
-        found = [versions[node].copy for node in nodes]
-        copies = from_grid(np.stack(found) if len(nodes) > 1 else found[0][None], rules.grid_bits)
+        public = [versions[node].copy for node in nodes]
+        copies = from_grid(np.stack(public) if len(nodes) > 1 else public[0][None], rules.grid_bits)
         copies = copies.reshape(len(nodes), *shape).swapaxes(0, 1)
         models = copies[0]
         w = np.array([weights[node] for node in nodes], dtype=np.float32)
-        shares = np.broadcast_to(w, (len(base), len(w)))
+        shares = np.array([w] * len(base))
         here = np.full(len(base), state.round)
         mixed, used = robust_mix(rules, base, own, copies, shares, state.gamma, here)
         if used is not shares:  # what the log tells are the weights really used
@@ -98,9 +108,10 @@ def mix(state: State) -> Mixture:
     return Mixture(vectors=mixed, event=event, own=own[0], copies=models, names=names)
 
 
-def _weights(state: State, heard: Iterable[int]) -> dict[int, float]:
+def _weights(state: State, heard: Iterable[int]) -> Mapping[int, float]:
     if state.me.rules.weighting == "uniform":
-        return row_weights(state.topology, state.index, state.round)
+        phase = (state.round - 1) % state.topology.period + 1
+        return _uniform_weights(state.topology, state.index, phase)
     samples = {state.index: state.me.samples}
     for node in heard:
         key = state.key_at(node)
@@ -110,6 +121,11 @@ def _weights(state: State, heard: Iterable[int]) -> dict[int, float]:
         # a node that was not heard gets no weight: its count only has to be a number
         samples.setdefault(node, 1)
     return row_weights(state.topology, state.index, state.round, samples)
+
+
+@lru_cache(maxsize=64)
+def _uniform_weights(topology: Topology, node: int, round: int) -> Mapping[int, float]:
+    return row_weights(topology, node, round)
 
 
 def _name(state: State, node: int) -> str:

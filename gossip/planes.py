@@ -18,6 +18,7 @@ from __future__ import annotations
 import struct
 import sys
 import threading
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,16 @@ class _Compressor(threading.local):
 
 
 _compressor = _Compressor()
+# A decompressor is good for one frame, and to make one takes as long as to read a small one. So one
+# is kept ready; it is made where a vector is encoded, for then nobody waits for news.
+_ready: deque[zstd.ZstdDecompressor] = deque(maxlen=1)
+
+
+def _decompressor() -> zstd.ZstdDecompressor:
+    try:
+        return _ready.pop()
+    except IndexError:
+        return zstd.ZstdDecompressor(options=_DECOMPRESSION)
 
 
 def encode(v: GridVector, shift: int) -> bytes:
@@ -71,6 +82,8 @@ def encode(v: GridVector, shift: int) -> bytes:
             digits = plane[start : start + _AT_ONCE]
             _take_digits(rest, digits)
     frames = [_compressor.frame(plane) for plane in planes]
+    if not _ready:
+        _ready.append(zstd.ZstdDecompressor(options=_DECOMPRESSION))
     parts = [_COUNT.pack(len(frames))]
     for frame in frames:
         parts += (_LENGTH.pack(len(frame)), frame)
@@ -112,7 +125,8 @@ def decode(reader: Reader, out: GridVector, shift: int) -> None:
             values += plane.take(values.size)
         if may_overflow and ((values << shift) >> shift != values).any():
             raise Malformed("a value outside the int32 range")
-        values <<= shift
+        if shift:
+            values <<= shift
     for plane in planes:
         plane.finish()
 
@@ -135,7 +149,7 @@ class _Plane:
 
     def __init__(self, frame: memoryview) -> None:
         self._unread: memoryview | bytes = frame
-        self._zstd = zstd.ZstdDecompressor(options=_DECOMPRESSION)
+        self._zstd = _decompressor()
 
     def take(self, count: int) -> NDArray[np.int8]:
         """The next ``count`` digits (count,)."""

@@ -23,7 +23,7 @@ from .feed import NO_HASH, payload_digest
 from .grid import state_hash
 from .messages import EntryHeader, sign_entry
 from .mixing import base_after, gamma_of
-from .neighbourhood import heard, mix
+from .neighbourhood import Heard, heard, mix
 from .posting import leave_notice, pull, send_news
 from .publishing import next_step, payload_of
 from .state import FloatVector, State, turn_of
@@ -49,8 +49,10 @@ def proceed(state: State, now: float) -> Iterator[Effect]:
             # they are in the midst of their rounds: who does not come now may be gone itself
             state.hurried = True
             yield SetTimer(timer=GATHER, at=now + state.me.rules.deadline_s / NUDGES)
-    elif state.phase is Phase.WAITING and not _awaited(state) and not _is_alone(state):
-        yield from _mix(state, now)
+    elif state.phase is Phase.WAITING:
+        found = heard(state)
+        if not _awaited(state, found) and not _is_alone(state, found):
+            yield from _mix(state, found)
 
 
 def stop_gathering(state: State, now: float) -> Iterator[Effect]:
@@ -190,23 +192,21 @@ def _wait(state: State, now: float) -> Iterator[Effect]:
     yield from proceed(state, now)
 
 
-def _awaited(state: State) -> list[bytes]:
+def _awaited(state: State, found: Heard) -> list[bytes]:
     """Neighbours that this round still waits for."""
     if state.is_asynchronous:
         return []
-    _, missing = heard(state)
-    return [
-        key for key in state.keys_at(missing) if key not in state.absent and not state.excluded(key)
-    ]
+    missing = state.keys_at(found.missing)
+    return [key for key in missing if key not in state.absent and not state.excluded(key)]
 
 
-def _is_alone(state: State) -> bool:
+def _is_alone(state: State, found: Heard) -> bool:
     """Whether none of those that this peer follows is there, and none was heard in this round.
 
     Then each round takes its whole deadline. A peer that nobody holds back would else run through
     all its rounds alone in a moment, and draw those who come back after it.
     """
-    if state.is_asynchronous or heard(state)[0]:
+    if state.is_asynchronous or found.versions:
         return False
     followed = state.keys_at(sorted(state.heard_by(state.index)))
     counted = [key for key in followed if not state.excluded(key)]
@@ -217,7 +217,7 @@ def nudge(state: State, now: float) -> Iterator[Effect]:
     """Ask late neighbours for their entry: the frame may have been lost."""
     if state.phase is not Phase.WAITING:
         return
-    for key in _awaited(state):
+    for key in _awaited(state, heard(state)):
         if key in state.greeted:
             yield from pull(state, key, key, now)
     yield SetTimer(timer=NUDGE, at=now + state.me.rules.deadline_s / NUDGES)
@@ -226,16 +226,17 @@ def nudge(state: State, now: float) -> Iterator[Effect]:
 def deadline(state: State, now: float) -> Iterator[Effect]:
     """Go on without those who are late; nobody waits for them until they are heard again."""
     if state.phase is Phase.WAITING:
-        state.absent.update(_awaited(state))
-        yield from _mix(state, now)
+        found = heard(state)
+        state.absent.update(_awaited(state, found))
+        yield from _mix(state, found)
 
 
 # -- mix ---------------------------------------------------------------------------------------
 
 
-def _mix(state: State, now: float) -> Iterator[Effect]:
+def _mix(state: State, found: Heard) -> Iterator[Effect]:
     round_ = state.round
-    mixture = mix(state)
+    mixture = mix(state, found)
     turn, before = turn_of(state), state.model
     state.model = mixture.vectors[0]
     yield Record(event=mixture.event)
