@@ -18,7 +18,7 @@ FloatVector = NDArray[np.float32]
 LARGEST = 2**31 - 1
 SMALLEST = -(2**31)
 ALL_ZERO = 32  # how many low bits are 0 where all are
-_ADDED = 2**15  # coordinates that are added and tested at once
+_ADDED = 2**16  # coordinates that are added and tested at once
 
 
 class GridOverflow(OverflowError):
@@ -54,11 +54,23 @@ def add(p: GridVector, q: GridVector, out: GridVector | None = None) -> GridVect
     total: GridVector = np.empty_like(q) if out is None else out
     for at in range(0, q.shape[-1], _ADDED):  # what is tested stays in the processor's cache
         block = (..., slice(at, at + _ADDED))
-        falls = q[block] < 0
-        np.add(p[block], q[block], out=total[block])
-        if ((total[block] < p[block]) != falls).any():
-            raise GridOverflow("the sum of a public copy and a delta leaves the grid's int32 range")
+        _add(p[block], q[block], total[block])
     return total
+
+
+def _add(p: GridVector, q: GridVector, out: GridVector) -> None:
+    if not q.size:
+        return
+    # the ends of both are known sooner than where each sum comes to lie
+    highest = int(p.max()) + int(q.max())
+    lowest = int(p.min()) + int(q.min())
+    if lowest >= SMALLEST and highest <= LARGEST:
+        np.add(p, q, out=out)
+        return
+    falls = q < 0
+    np.add(p, q, out=out)
+    if ((out < p) != falls).any():
+        raise GridOverflow("the sum of a public copy and a delta leaves the grid's int32 range")
 
 
 def difference(to: GridVector, start: GridVector) -> GridVector:

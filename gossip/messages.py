@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -71,14 +72,14 @@ class EntryHeader:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SignedEntry:
     """An entry header with its author's signature: a fact that anyone can check."""
 
     header: EntryHeader
     signature: bytes
 
-    @property
+    @cached_property
     def hash(self) -> bytes:
         """The name of the entry, used as ``previous`` by the next one (32 bytes)."""
         return digest("entry-hash", self.header.pack())
@@ -312,15 +313,10 @@ def parse_body(header: ControlHeader, body: bytes) -> Control:
 
 def parse_header(packed: bytes) -> EntryHeader | ControlHeader:
     """The header that `packed` holds; raises Malformed. The signature is not looked at."""
-    header = _header_of(packed)
-    # what was signed is what we would pack: no second spelling of a header (True for 1, say)
-    if header.pack() != packed:
-        raise Malformed("the header is not in its canonical form")
-    return header
-
-
-def _header_of(packed: bytes) -> EntryHeader | ControlHeader:
     fields = canonical.unpack(packed, max_bytes=MAX_HEADER_BYTES)
+    # what was signed is what we would pack: no second spelling of a header, as True for 1 would be
+    if isinstance(fields, list) and any(isinstance(field, bool) for field in fields):
+        raise Malformed("the header is not in its canonical form")
     match fields:
         case [
             "entry",

@@ -13,7 +13,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from types import MappingProxyType
 
 import anyio
@@ -29,6 +28,7 @@ from ..gossip.events import Event
 from ..gossip.state import State
 from .clock import monotonic_time, wall_time
 from .event_log import EventLog
+from .inbox import Inbox
 from .outboxes import Outboxes
 from .sleep import NEVER, SleepConfig
 from .store import Store
@@ -119,7 +119,7 @@ class Node:
         try:
             async with anyio.create_task_group() as tasks:
                 self._outboxes = Outboxes(tasks, lambda: self.transport)
-                deliver = partial(self._deliver, send)
+                deliver = Inbox(send, self._outboxes)
                 addresses = await tasks.start(self._listen, deliver)
                 tasks.start_soon(self._work, work, send)
                 task_status.started(addresses)
@@ -197,21 +197,6 @@ class Node:
         self._tired = False
 
     # -- inputs ----------------------------------------------------------------------------
-
-    async def _deliver(
-        self, inbox: MemoryObjectSendStream[fx.Input], delivery: base.Delivery
-    ) -> None:
-        match delivery:
-            case base.LinkUp(peer=peer):
-                self._outboxes.open(peer)
-                await inbox.send(fx.NeighbourUp(link=peer))
-            case base.LinkDown(peer=peer, why=why):
-                self._outboxes.close(peer)
-                await inbox.send(fx.NeighbourDown(link=peer, why=why))
-            case base.Frame(peer=peer, data=data):
-                await inbox.send(fx.Received(link=peer, frame=data))
-            case base.Left(peer=peer, notice=notice):
-                await inbox.send(fx.Noticed(author=peer, frame=notice))
 
     async def _work(
         self,

@@ -13,19 +13,24 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..crypto.errors import TransportError
-from .transports.base import Broadcasting, Transport
+from .transports.base import Broadcasting, Prompt, Transport
 
 OUTBOX_LENGTH = 64  # frames that may wait for one link before it is cut
 
 
 class _Outbox:
-    def __init__(self, link: bytes) -> None:
+    def __init__(self, link: bytes, transport: Transport) -> None:
         self.link = link
+        self._prompt = transport if isinstance(transport, Prompt) else None
         # an event stands for a broadcast: it is set when the transport has taken that
         self.send, self.receive = anyio.create_memory_object_stream[bytes | anyio.Event](
             OUTBOX_LENGTH
         )
         self.waiting = 0  # not yet handed over
+
+    def send_now(self, frame: bytes) -> bool:
+        """Hand a frame over if the transport takes it at once."""
+        return self._prompt is not None and self._prompt.send_now(self.link, frame)
 
 
 class Outboxes:
@@ -38,7 +43,7 @@ class Outboxes:
 
     def open(self, link: bytes) -> None:
         """Begin to send to a link that came up."""
-        outbox = self._open[link] = _Outbox(link)
+        outbox = self._open[link] = _Outbox(link, self._transport())
         self._tasks.start_soon(self._drain, outbox)
 
     def close(self, link: bytes) -> None:
@@ -51,7 +56,7 @@ class Outboxes:
         """Send a frame to each of some links; those that broke a moment ago are left out."""
         for link in links:
             outbox = self._open.get(link)
-            if outbox is not None:
+            if outbox is not None and (outbox.waiting or not outbox.send_now(frame)):
                 await self._put(outbox, frame)
 
     async def broadcast(self, links: Iterable[bytes], frame: bytes) -> None:

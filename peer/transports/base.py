@@ -61,6 +61,21 @@ class Left:
 
 Delivery = LinkUp | LinkDown | Frame | Left
 Deliver = Callable[[Delivery], Awaitable[None]]
+
+
+@runtime_checkable
+class PromptDeliver(Protocol):
+    """A ``Deliver`` that may also be asked outside a task: a turn of the event loop less."""
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Deliver, waiting for as long as it takes."""
+        ...
+
+    def now(self, delivery: Delivery) -> bool:
+        """Deliver if that need not wait; False when it would, and nothing was done."""
+        ...
+
+
 Accept = Callable[[bytes], bool]
 """Is this verify key a member? Asked for every connection before anything else is done."""
 
@@ -105,6 +120,15 @@ class Transport(Protocol):
 
     async def disconnect(self, peer: bytes, why: str) -> None:
         """Cut the link to this peer, if there is one; both ends get ``LinkDown``."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Transport, Protocol):
+    """A transport that takes frames outside a task as well: a turn of the event loop less."""
+
+    def send_now(self, peer: bytes, frame: bytes) -> bool:
+        """``send`` if that need not wait; False when it would, or fail, and nothing was done."""
         ...
 
 

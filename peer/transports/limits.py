@@ -56,9 +56,13 @@ class Limits:
         """How long sending ``size_bytes`` may take before the link counts as broken."""
         return self.send_base_s + size_bytes / self.send_bytes_per_s
 
+    def allows(self, size_bytes: int) -> bool:
+        """Whether a transport may carry a frame of this size."""
+        return 0 < size_bytes <= self.max_frame_bytes
+
     def check_frame(self, size_bytes: int) -> None:
         """Raise ``TransportError`` for a frame that no transport may carry."""
-        if not 0 < size_bytes <= self.max_frame_bytes:
+        if not self.allows(size_bytes):
             raise TransportError(
                 f"a frame of {size_bytes} bytes cannot be sent;"
                 f" it must have 1 to {self.max_frame_bytes}"

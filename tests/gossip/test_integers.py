@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.gossip.plain_planes import read_planes
 from tidings.crypto.errors import Malformed, WrongShape
-from tidings.gossip.integers import BLOCK, decode, encode
+from tidings.gossip.integers import decode, encode
+from tidings.gossip.rice import BLOCK
 
 ENDS = [0, 1, -1, 2**31 - 1, -(2**31), -(2**31) + 1, 2**30, 127, -128]
 INT32 = st.one_of(st.sampled_from(ENDS), st.integers(-(2**31), 2**31 - 1), st.integers(-9, 9))
@@ -50,6 +52,8 @@ def test_what_is_encoded_comes_back(v: np.ndarray) -> None:
 def read_plainly(data: bytes) -> list[int]:
     """What a code stands for, number by number and bit by bit, as the module's docstring has it."""
     size, shift = struct.unpack_from("<IB", data)
+    if shift >= 64:
+        return [n << shift - 64 for n in read_planes(data[5:], size)]
     at, values = 5, []
 
     def numbers(count: int) -> list[int]:
@@ -119,10 +123,12 @@ def test_any_bytes_give_a_vector_or_a_remote_error(v: np.ndarray, data: st.DataO
 
 
 @PROPERTY
-@given(st.binary(max_size=80), st.integers(0, 31), st.integers(1, 20))
-def test_any_block_gives_a_vector_or_malformed(block: bytes, shift: int, size: int) -> None:
+@given(st.binary(max_size=80), st.integers(0, 31), st.sampled_from([0, 64]), st.integers(1, 20))
+def test_any_code_gives_a_vector_or_malformed(
+    code: bytes, shift: int, form: int, size: int
+) -> None:
     try:
-        back = decode(struct.pack("<IB", size, shift) + block, size)
+        back = decode(struct.pack("<IB", size, form + shift) + code, size)
     except Malformed:
         return
     assert back.shape == (size,)
@@ -149,7 +155,8 @@ def test_twenty_thousand_mutations() -> None:
     ("code", "message"),
     [
         (b"", "ends 5 bytes early"),
-        (b"\x03\x00\x00\x00\x21", "shift by 33"),
+        (b"\x03\x00\x00\x00\x21", "unknown form 33"),
+        (b"\x03\x00\x00\x00\x60", "unknown form 96"),
         (b"\x03\x00\x00\x00\x20\x00", "1 bytes follow"),
         (b"\x03\x00\x00\x00\x00", "ends 1 bytes early"),
         (b"\x03\x00\x00\x00\x00\x03", "unknown form 3"),
@@ -215,11 +222,16 @@ def test_costs(size: int) -> None:
         assert bits_a_coordinate(sparse) < 1.15 * (entropy + 8 * density) + header
     copy = np.rint(rng.normal(size=size) * 0.05 * 2**20).astype(np.int32)
     assert bits_a_coordinate(copy) < 18.0  # of entropy 17.7
+    # heavy tails, as in what learners without noise say: Golomb and Rice's code takes 20 % more
+    tails = np.rint(rng.standard_t(1.2, size) * 2).clip(-127, 127).astype(np.int32) * step
+    counts = np.unique(tails, return_counts=True)[1]
+    entropy = -(counts / size) @ np.log2(counts / size)
+    assert bits_a_coordinate(tails) < 1.06 * entropy + header + 8 * 100 / size  # a table
 
 
-def test_one_outlier_spoils_its_own_block_only() -> None:
+def test_an_outlier_spoils_little() -> None:
     rng = np.random.Generator(np.random.PCG64(1))
     v = rng.integers(-7, 8, 10 * BLOCK).astype(np.int32)
     before = len(encode(v))
     v[5] = 2**31 - 1
-    assert len(round_trip(v)) < before + 4 * BLOCK
+    assert len(round_trip(v)) < before + 200

@@ -415,11 +415,11 @@ async def test_equal_frames_for_many_links_are_one_object(tmp_path: Path) -> Non
         await until(lambda: len(paper.sent) == 3)
         frame = bytearray(b"x" * 100)
         effects = [Broadcast(to=tuple(links), frame=frame), Send(to=other, frame=frame)]
-        original = node_module.handle
-        node_module.handle = lambda *arguments: effects  # type: ignore[assignment]
+        original = node_module.unfold
+        node_module.unfold = lambda *arguments: iter(effects)  # type: ignore[assignment]
         try:
             await paper.deliver(LinkDown(peer=b"z" * 32, why="test"))
             await until(lambda: len(paper.sent) == 6)
         finally:
-            node_module.handle = original
+            node_module.unfold = original
     assert len({id(frame) for _, frame in paper.sent[3:]}) == 1

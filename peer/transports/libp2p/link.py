@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from ....crypto.errors import OverLong, TransportError
-from ..base import Deliver, Frame, LinkDown, LinkUp
+from ..base import Deliver, Frame, LinkDown, LinkUp, PromptDeliver
 from ..framing import HEADER_BYTES, FrameParser, header
 from ..limits import Limits
 from .flows import Inflow, Outflow
@@ -43,6 +43,8 @@ class Link:
         self._outflow = Outflow(stream)
         self._abort = abort
         self._deliver = deliver
+        self._prompt = deliver if isinstance(deliver, PromptDeliver) else None
+        self._all_delivered = False  # and the task that delivers waits for more
         self._limits = limits
         self._why: str | None = None
         self._broken = trio.Event()
@@ -67,24 +69,27 @@ class Link:
 
     async def send(self, frame: bytes) -> None:
         """Queue a frame, waiting while the queue is full; raises ``TransportError`` when broken."""
-        size = len(frame)
-        self._limits.check_frame(size)
+        self._limits.check_frame(len(frame))
         await trio.lowlevel.checkpoint_if_cancelled()
-        while (
-            self._why is None
-            and self._outbox
-            and self._outbox_bytes + size > self._limits.max_queued_bytes
-        ):
+        while not self.send_now(frame):
+            if self._why is not None:
+                await trio.lowlevel.checkpoint()  # who tries again and again must let others run
+                raise TransportError(f"the link broke: {self._why}", where=self.peer.hex()[:16])
             if self._room.is_set():
                 self._room = trio.Event()
             await self._room.wait()
-        if self._why is not None:
-            await trio.lowlevel.checkpoint()  # who tries again and again must let others run
-            raise TransportError(f"the link broke: {self._why}", where=self.peer.hex()[:16])
+        await trio.lowlevel.cancel_shielded_checkpoint()  # the writer takes the same turn
+
+    def send_now(self, frame: bytes) -> bool:
+        """Queue a frame within the limit, unless the link is broken or its queue full."""
+        size = len(frame)
+        is_full = self._outbox_bytes + size > self._limits.max_queued_bytes
+        if self._why is not None or (self._outbox and is_full):
+            return False
         self._outbox.append(frame)
         self._outbox_bytes += size
         self._to_send.set()
-        await trio.lowlevel.cancel_shielded_checkpoint()  # the writer takes the same turn
+        return True
 
     async def run(self) -> None:
         """Deliver ``LinkUp``, frames and ``LinkDown``; returns after the last."""
@@ -108,7 +113,9 @@ class Link:
         while self._inbox or self._why is None:
             if not self._inbox:
                 self._arrived = trio.Event()
+                self._all_delivered = True
                 await self._arrived.wait()
+                self._all_delivered = False
                 continue
             frame = self._inbox.popleft()
             await self._deliver(Frame(peer=self.peer, data=frame))
@@ -122,6 +129,8 @@ class Link:
         self._silent_beats = 0
         try:
             for frame in self._parser.feed(chunk):
+                if self._delivers_now(frame):
+                    continue
                 self._inbox.append(frame)
                 self._inbox_bytes += len(frame)
                 self._arrived.set()
@@ -129,6 +138,14 @@ class Link:
             self.cut(error.what)
         if self._inbox_bytes > self._limits.max_buffered_bytes:
             self.cut("more was sent than this peer could take")
+
+    def _delivers_now(self, frame: bytearray) -> bool:
+        return (
+            self._prompt is not None
+            and self._all_delivered
+            and not self._inbox
+            and self._prompt.now(Frame(peer=self.peer, data=frame))
+        )
 
     async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task of the stream's; the link ends with it."""

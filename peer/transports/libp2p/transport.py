@@ -130,6 +130,11 @@ class Libp2pTransport:
             raise TransportError("there is no link to this peer", where=peer.hex()[:16])
         await link.send(frame)
 
+    def send_now(self, peer: bytes, frame: bytes) -> bool:
+        """See ``Prompt``."""
+        link = self._links.get(peer)
+        return link is not None and self._limits.allows(len(frame)) and link.send_now(frame)
+
     def seek(self, peers: Mapping[bytes, Sequence[str]]) -> None:
         """Name the peers that links are wanted with and where; see ``Transport.seek``."""
         for peer, addresses in peers.items():
