@@ -12,6 +12,7 @@ import base64
 import os
 import stat
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -152,6 +153,7 @@ def verify(verify_key: bytes, domain: str, message: bytes, signature: bytes) -> 
     raise BadSignature(f"the signature is not that of {verify_key[:5].hex()}")
 
 
+@lru_cache(maxsize=4096)
 def short_id(verify_key: bytes) -> str:
     """Eight letters for people and logs: the first 5 bytes in lower-case base 32 (RFC 4648).
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import struct
 import sys
-import threading
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +49,21 @@ _DECOMPRESSION: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _W
 _LIMITS = [sum(256**n for n in range(count)) for count in range(1, _MOST_PLANES + 1)]
 
 
-class _Compressor(threading.local):
-    """One for each thread: to make one takes longer than a small vector."""
-
-    def __init__(self) -> None:
-        self._zstd = zstd.ZstdCompressor(options=_COMPRESSION)
-
-    def frame(self, plane: NDArray[np.int8]) -> bytes:
-        return self._zstd.compress(plane.data, zstd.ZstdCompressor.FLUSH_FRAME)
-
-
-_compressor = _Compressor()
-# A decompressor is good for one frame, and to make one takes as long as to read a small one. So one
-# is kept ready; it is made where a vector is encoded, for then nobody waits for news.
+# To make a compressor takes longer than a small vector, so they are used again, by one thread at a
+# time each. A decompressor is good for one frame, and made in the time that a small one is read in:
+# one is kept ready, made where a vector is encoded, for then nobody waits for news.
+_idle: deque[zstd.ZstdCompressor] = deque(maxlen=8)
 _ready: deque[zstd.ZstdDecompressor] = deque(maxlen=1)
+
+
+def _frames(planes: Iterable[NDArray[np.int8]]) -> list[bytes]:
+    try:
+        compressor = _idle.pop()
+    except IndexError:
+        compressor = zstd.ZstdCompressor(options=_COMPRESSION)
+    frames = [compressor.compress(plane.data, compressor.FLUSH_FRAME) for plane in planes]
+    _idle.append(compressor)
+    return frames
 
 
 def _decompressor() -> zstd.ZstdDecompressor:
@@ -81,7 +82,7 @@ def encode(v: GridVector, shift: int) -> bytes:
         for plane in planes:
             digits = plane[start : start + _AT_ONCE]
             _take_digits(rest, digits)
-    frames = [_compressor.frame(plane) for plane in planes]
+    frames = _frames(planes)
     if not _ready:
         _ready.append(zstd.ZstdDecompressor(options=_DECOMPRESSION))
     parts = [_COUNT.pack(len(frames))]
@@ -101,8 +102,8 @@ def sizes(values: GridVector) -> NDArray[np.int64]:
     digits = np.empty(values.shape, dtype=np.int8)
     for place in range(int(counts.max(initial=0))):
         _take_digits(rest, digits)
-        for row in np.flatnonzero(counts > place).tolist():
-            found[row] += len(_compressor.frame(digits[row]))
+        rows = np.flatnonzero(counts > place)
+        found[rows] += [len(frame) for frame in _frames(digits[rows])]
     return found
 
 
