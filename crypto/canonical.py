@@ -96,6 +96,7 @@ def _check(value: object, depth: int) -> None:
         if len(value) > MAX_LIST_LENGTH:
             raise ValueError(f"a list of {len(value)} items")
         for item in value:
-            _check(item, depth - 1)
+            if type(item) is not bytes:  # most of a header
+                _check(item, depth - 1)
     else:
         raise TypeError(f"{type(value).__name__} is not a type of the protocol")

@@ -51,9 +51,9 @@ _LIMITS = [sum(256**n for n in range(count)) for count in range(1, _MOST_PLANES 
 
 # To make a compressor takes longer than a small vector, so they are used again, by one thread at a
 # time each. A decompressor is good for one frame, and made in the time that a small one is read in:
-# one is kept ready, made where a vector is encoded, for then nobody waits for news.
+# some are kept ready, made where a vector is encoded, for then nobody waits for news.
 _idle: deque[zstd.ZstdCompressor] = deque(maxlen=8)
-_ready: deque[zstd.ZstdDecompressor] = deque(maxlen=1)
+_ready: deque[zstd.ZstdDecompressor] = deque(maxlen=_MOST_PLANES)
 
 
 def _frames(planes: Iterable[NDArray[np.int8]]) -> list[bytes]:
@@ -83,7 +83,7 @@ def encode(v: GridVector, shift: int) -> bytes:
             digits = plane[start : start + _AT_ONCE]
             _take_digits(rest, digits)
     frames = _frames(planes)
-    if not _ready:
+    while len(_ready) < len(frames):
         _ready.append(zstd.ZstdDecompressor(options=_DECOMPRESSION))
     parts = [_COUNT.pack(len(frames))]
     for frame in frames:

@@ -242,26 +242,41 @@ class Node:
     async def _carry_out(
         self, effects: Iterable[fx.Effect], jobs: MemoryObjectSendStream[Job]
     ) -> None:
-        for effect in effects:
-            match effect:
-                case fx.Record():
-                    self._log.write(effect.event, time=wall_time(), peer=self.name)
+        # the core may have more to note before anything is done: its lines need not hold it up
+        noted: list[tuple[float, Event]] = []
+        try:
+            for effect in effects:
+                if isinstance(effect, fx.Record):
+                    noted.append((wall_time(), effect.event))
                     self._watch(effect.event)
                     self._tired |= self._sleep.is_due(effect.event)
-                case fx.Send():
-                    await self._outboxes.post((effect.to,), bytes(effect.frame))
-                    await self._hand_over()
-                case fx.Broadcast():
-                    await self._outboxes.broadcast(effect.to, bytes(effect.frame))
-                    await self._hand_over()
-                case fx.SetTimer():
-                    self._timers[effect.timer] = effect.at
-                case fx.Keep():
-                    await run_sync(self._store.keep, effect.checkpoint, limiter=self._core)
-                case fx.Train() | fx.Evaluate():
-                    await jobs.send(effect)
-                case fx.Seek() | fx.Leave() | fx.Disconnect():
-                    await self._connect(effect)
+                else:
+                    self._write(noted)
+                    await self._do(effect, jobs)
+        finally:
+            self._write(noted)
+
+    def _write(self, noted: list[tuple[float, Event]]) -> None:
+        while noted:
+            time, event = noted.pop(0)
+            self._log.write(event, time=time, peer=self.name)
+
+    async def _do(self, effect: fx.Effect, jobs: MemoryObjectSendStream[Job]) -> None:
+        match effect:
+            case fx.Send():
+                await self._outboxes.post((effect.to,), bytes(effect.frame))
+                await self._hand_over()
+            case fx.Broadcast():
+                await self._outboxes.broadcast(effect.to, bytes(effect.frame))
+                await self._hand_over()
+            case fx.SetTimer():
+                self._timers[effect.timer] = effect.at
+            case fx.Keep():
+                await run_sync(self._store.keep, effect.checkpoint, limiter=self._core)
+            case fx.Train() | fx.Evaluate():
+                await jobs.send(effect)
+            case fx.Seek() | fx.Leave() | fx.Disconnect():
+                await self._connect(effect)
 
     async def _connect(self, effect: fx.Seek | fx.Leave | fx.Disconnect) -> None:
         """What concerns whom this peer is linked with, or who may find it."""
