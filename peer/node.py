@@ -38,7 +38,7 @@ from .transports.addresses import announceable, merged
 from .transports.base import Retaining, Transport
 
 INBOX_LENGTH = 256
-SMALL_MODEL = 2**17  # parameters; the core takes about 2 ms for a delta
+SMALL_MODEL = 2**18  # parameters; the core takes about 2 ms for a delta
 HANDOVERS = 4  # from an outbox to the wire
 Job = fx.Train | fx.Evaluate
 
@@ -242,7 +242,7 @@ class Node:
     async def _carry_out(
         self, effects: Iterable[fx.Effect], jobs: MemoryObjectSendStream[Job]
     ) -> None:
-        # the core may have more to note before anything is done: its lines need not hold it up
+        # what is noted is written once something was done, for neither that nor the core need wait
         noted: list[tuple[float, Event]] = []
         try:
             for effect in effects:
@@ -251,8 +251,8 @@ class Node:
                     self._watch(effect.event)
                     self._tired |= self._sleep.is_due(effect.event)
                 else:
-                    self._write(noted)
                     await self._do(effect, jobs)
+                    self._write(noted)
         finally:
             self._write(noted)
 
