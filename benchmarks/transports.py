@@ -317,15 +317,15 @@ def read_all(process: subprocess.Popen[str]) -> Callable[[], str]:
 
 def show(rows: list[Goodput], latencies: list[Latency]) -> None:
     console = Console(width=max(100, Console().width))
-    table = Table(title="goodput on loopback, MB/s; 1.00 = TLS of asyncio")
-    for column in ("frame", "TLS", "libp2p", "ratio"):
+    table = Table(title="goodput on loopback")
+    for column in ("frame", "TLS of asyncio", "libp2p", "ratio"):
         table.add_column(column, justify="right")
     for row in rows:
         colour = "green" if row.ratio >= LEAST_GOODPUT else "red"
         table.add_row(
             f"{row.size_bytes / 1e6:g} MB",
-            f"{row.tls_mb_s:.0f}",
-            f"{row.libp2p_mb_s:.0f}",
+            f"{row.tls_mb_s:.0f} MB/s",
+            f"{row.libp2p_mb_s:.0f} MB/s",
             f"[{colour}]{row.ratio:.2f}",
         )
     console.print(table)
