@@ -36,9 +36,7 @@ def _block_sizes(values: GridVector) -> Sizes:
     if not len(filled):
         return sizes
     starts = np.arange(len(filled)) * width
-    sizes[filled] += _numbers_sizes(
-        naturals[filled].reshape(-1), starts, np.full(len(filled), width)
-    )
+    sizes[filled] += _numbers_sizes(_Rows(naturals[filled]))
     signs = (counts == width) & (naturals.max(axis=1, initial=0) <= 2)
     thin = np.flatnonzero((counts > 0) & ((2 * counts < width) | signs))
     if len(thin):
@@ -48,27 +46,67 @@ def _block_sizes(values: GridVector) -> Sizes:
         gaps = np.diff(place, prepend=-1)
         gaps[starts] = place[starts] + 1
         gaps -= 1
-        sparse: Sizes = _numbers_sizes(gaps.astype(np.uint32), starts, counts[thin])
-        sparse += _numbers_sizes(rows[row, place] - np.uint32(1), starts, counts[thin])
+        sparse = _numbers_sizes(_Lists(gaps.astype(np.uint32), starts, counts[thin]))
+        sparse += _numbers_sizes(_Lists(rows[row, place] - np.uint32(1), starts, counts[thin]))
         sparse += 1 + SPARSE_BYTES
         sizes[thin] = np.minimum(sizes[thin], sparse)
     return sizes
 
 
-def _numbers_sizes(numbers: Naturals, starts: Sizes, counts: Sizes) -> Sizes:
-    """The bytes of several lists of Golomb-Rice coded numbers; list i begins at ``starts[i]``."""
-    best = np.frexp(np.maximum.reduceat(numbers, starts).astype(np.float64))[1].astype(np.int64)
+class _Rows:
+    """Lists of equal length: the rows of ``numbers`` (n, B)."""
+
+    def __init__(self, numbers: Naturals) -> None:
+        self._numbers = numbers
+        self.counts = np.full(len(numbers), numbers.shape[1])
+
+    def largest(self) -> Naturals:
+        """The largest number (n,) of each."""
+        largest: Naturals = self._numbers.max(axis=1)
+        return largest
+
+    def sums(self, k: Sizes | None = None) -> Sizes:
+        """The sum (n,) of each, of all numbers over 2^k (n,)."""
+        over = self._numbers if k is None else self._numbers >> k[:, None].astype(np.uint32)
+        sums: Sizes = over.sum(axis=1, dtype=np.int64)
+        return sums
+
+
+class _Lists:
+    """Lists of any length: list i begins at ``starts[i]``."""
+
+    def __init__(self, numbers: Naturals, starts: Sizes, counts: Sizes) -> None:
+        self._numbers = numbers
+        self._starts = starts
+        self.counts = counts
+
+    def largest(self) -> Naturals:
+        """See ``_Rows``."""
+        return np.maximum.reduceat(self._numbers, self._starts)
+
+    def sums(self, k: Sizes | None = None) -> Sizes:
+        """See ``_Rows``."""
+        over = self._numbers
+        if k is not None:
+            over = over >> np.repeat(k, self.counts).astype(np.uint32)
+        return np.add.reduceat(over, self._starts, dtype=np.int64)
+
+
+def _numbers_sizes(lists: _Rows | _Lists) -> Sizes:
+    """The bytes (n,) of several lists of Golomb-Rice coded numbers."""
+    counts = lists.counts
+    best = np.frexp(lists.largest().astype(np.float64))[1].astype(np.int64)
     cost = counts * best
     unary = np.zeros(len(counts), dtype=np.int64)
     limit = best.copy()
-    mean = np.add.reduceat(numbers, starts, dtype=np.int64) // counts
+    mean = lists.sums() // counts
     middle = np.frexp(mean.astype(np.float64))[1].astype(np.int64) - 1
     for k in (middle - 1, middle, middle + 1):
         tried = (k >= 0) & (k < limit)
-        quotients = numbers >> np.repeat(np.maximum(k, 0), counts).astype(np.uint32)
-        ones = counts + np.add.reduceat(quotients, starts, dtype=np.int64)
+        ones = counts + lists.sums(np.maximum(k, 0))
         bits = counts * k + ones
         better = tried & (bits < cost)
         best, cost = np.where(better, k, best), np.where(better, bits, cost)
         unary = np.where(better, ones, unary)
-    return NUMBERS_BYTES + -(-unary // 8) + -(-counts * best // 8)
+    sizes: Sizes = NUMBERS_BYTES + -(-unary // 8) + -(-counts * best // 8)
+    return sizes
