@@ -21,10 +21,10 @@ class Inbox:
         """Deliver, waiting while the stream is full."""
         await self._inputs.send(self._input(delivery))
 
-    def now(self, delivery: Delivery) -> bool:
-        """Deliver unless the stream is full."""
+    def now(self, frame: Frame) -> bool:
+        """Deliver a frame unless the stream is full."""
         try:
-            self._inputs.send_nowait(self._input(delivery))
+            self._inputs.send_nowait(fx.Received(link=frame.peer, frame=frame.data))
         except anyio.WouldBlock:
             return False
         return True

@@ -65,14 +65,14 @@ Deliver = Callable[[Delivery], Awaitable[None]]
 
 @runtime_checkable
 class PromptDeliver(Protocol):
-    """A ``Deliver`` that may also be asked outside a task: a turn of the event loop less."""
+    """A ``Deliver`` that takes frames outside a task as well: a turn of the event loop less."""
 
     async def __call__(self, delivery: Delivery) -> None:
         """Deliver, waiting for as long as it takes."""
         ...
 
-    def now(self, delivery: Delivery) -> bool:
-        """Deliver if that need not wait; False when it would, and nothing was done."""
+    def now(self, frame: Frame) -> bool:
+        """Deliver a frame if that need not wait; False when it would, and nothing was done."""
         ...
 
 
