@@ -5,7 +5,7 @@
 A value is the sum of its digits times powers of 256, each digit from -128 to 127; where four do
 not reach it, modulo 2^32. All lowest digits together are the first plane. Small values of either
 sign have zeros in all planes but that one, and there Huffman's code comes close to the entropy of
-whatever distribution it is, peaked or with heavy tails. It takes a fifth of the time of Golomb and
+whatever distribution it is, peaked or with heavy tails. It takes a third of the time of Golomb and
 Rice's (``rice``), which is better for values that mostly are 0 or 1 in magnitude, and for few.
 
 A plane is a Zstandard frame with a window of 128 KiB, so what a frame makes the reader keep is
