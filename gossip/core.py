@@ -136,4 +136,4 @@ def _timer(state: State, timer: str, now: float) -> Iterator[Effect]:
         case rounds.NUDGE:
             yield from rounds.nudge(state, now)
         case rounds.DEADLINE:
-            yield from rounds.deadline(state, now)
+            yield from rounds.deadline(state)

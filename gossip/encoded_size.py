@@ -35,7 +35,6 @@ def _block_sizes(values: GridVector) -> Sizes:
     filled = np.flatnonzero(counts)
     if not len(filled):
         return sizes
-    starts = np.arange(len(filled)) * width
     sizes[filled] += _numbers_sizes(_Rows(naturals[filled]))
     signs = (counts == width) & (naturals.max(axis=1, initial=0) <= 2)
     thin = np.flatnonzero((counts > 0) & ((2 * counts < width) | signs))

@@ -36,7 +36,7 @@ _COUNT = struct.Struct("<B")
 _LENGTH = struct.Struct("<I")
 _MOST_PLANES = 4
 _WINDOW_LOG = 17
-_AT_ONCE = 2**_WINDOW_LOG  # values, so that a usual model is one piece
+AT_ONCE = 2**_WINDOW_LOG  # values, so that a usual model is one piece
 _COMPRESSION: dict[int, int] = {
     zstd.CompressionParameter.window_log: _WINDOW_LOG,
     zstd.CompressionParameter.hash_log: 10,
@@ -77,10 +77,10 @@ def encode(v: GridVector, shift: int) -> bytes:
     """The code of ``v`` (P,) over 2^shift, which divides all its values."""
     lowest, highest = int(v.min()) >> shift, int(v.max()) >> shift
     planes = np.empty((_planes_for(lowest, highest), v.size), dtype=np.int8)
-    for start in range(0, v.size, _AT_ONCE):
-        rest = v[start : start + _AT_ONCE] >> shift
+    for start in range(0, v.size, AT_ONCE):
+        rest = v[start : start + AT_ONCE] >> shift
         for plane in planes:
-            digits = plane[start : start + _AT_ONCE]
+            digits = plane[start : start + AT_ONCE]
             _take_digits(rest, digits)
     frames = _frames(planes)
     while len(_ready) < len(frames):
@@ -118,8 +118,8 @@ def decode(reader: Reader, out: GridVector, shift: int) -> None:
     planes = [_Plane(reader.take(*reader.unpack(_LENGTH))) for _ in range(count)]
     planes.reverse()
     may_overflow = 8 * count + shift >= 32
-    for start in range(0, out.size, _AT_ONCE):
-        values = out[start : start + _AT_ONCE]
+    for start in range(0, out.size, AT_ONCE):
+        values = out[start : start + AT_ONCE]
         values[:] = planes[0].take(values.size)
         for plane in planes[1:]:
             values <<= 8

@@ -223,7 +223,7 @@ def nudge(state: State, now: float) -> Iterator[Effect]:
     yield SetTimer(timer=NUDGE, at=now + state.me.rules.deadline_s / NUDGES)
 
 
-def deadline(state: State, now: float) -> Iterator[Effect]:
+def deadline(state: State) -> Iterator[Effect]:
     """Go on without those who are late; nobody waits for them until they are heard again."""
     if state.phase is Phase.WAITING:
         found = heard(state)

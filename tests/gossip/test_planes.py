@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.gossip.plain_planes import read_planes, write_planes, zstd
 from tidings.crypto.errors import Malformed
 from tidings.gossip import planes
+from tidings.gossip.planes import AT_ONCE
 from tidings.gossip.reader import Reader
 
 ENDS = [s * 256**n + d for n in range(4) for s in (-128, 127) for d in (-1, 0, 1)]
@@ -20,7 +21,6 @@ VALUES = st.one_of(
     st.integers(-(2**31), 2**31 - 1),
     st.integers(-9, 9),
 )
-FAST = planes.__dict__["_AT_ONCE"]
 
 
 def decoded(code: bytes, size: int, shift: int = 0) -> np.ndarray:
@@ -62,7 +62,7 @@ def test_there_are_as_many_planes_as_digits(values: tuple[int, ...], count: int)
 
 def test_a_vector_is_read_piece_by_piece() -> None:
     rng = np.random.Generator(np.random.PCG64(2))
-    v = np.rint(rng.normal(size=2 * FAST + 5) * 2.0 ** rng.integers(0, 28, 2 * FAST + 5))
+    v = np.rint(rng.normal(size=2 * AT_ONCE + 5) * 2.0 ** rng.integers(0, 28, 2 * AT_ONCE + 5))
     v = v.clip(-(2**31), 2**31 - 1).astype(np.int32)
     code = planes.encode(v, 0)
     assert (decoded(code, len(v)) == v).all()
@@ -120,7 +120,7 @@ def test_a_small_code_cannot_claim_much_memory() -> None:
     bomb = b"".join([*parts, compressor.flush()])
     assert len(bomb) < 2**15
     tracemalloc.start()
-    for size in (3, 1000, FAST + 1):
+    for size in (3, 1000, AT_ONCE + 1):
         with pytest.raises(Malformed, match="more follows"):
             decoded(write_planes(bomb), size)
     _, peak = tracemalloc.get_traced_memory()
