@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from . import planes
 from .grid import ALL_ZERO, GridVector, lowest_bits
 from .integers import HEADER_BYTES
-from .rice import BLOCK, NUMBERS_BYTES, SPARSE_BYTES, Naturals
+from .rice import BLOCK, NUMBERS_BYTES, SPARSE_BYTES, Naturals, zigzag
 
 Sizes = NDArray[np.int64]
 
@@ -30,7 +30,7 @@ def _block_sizes(values: GridVector) -> Sizes:
     """The bytes of the rows of one block (n, B)."""
     sizes = np.ones(len(values), dtype=np.int64)  # the tag, which is all where nothing is
     width = values.shape[1]
-    naturals: Naturals = ((values << 1) ^ (values >> 31)).view(np.uint32)
+    naturals = zigzag(values)
     counts = np.count_nonzero(naturals, axis=1)
     filled = np.flatnonzero(counts)
     if not len(filled):

@@ -87,7 +87,7 @@ def _best_form(values: GridVector) -> _Form:
     places = np.flatnonzero(values)
     if not len(places):
         return _Form(_ZERO)
-    naturals = _zigzag(values)
+    naturals = zigzag(values)
     best = _Form(_DENSE, (_split(naturals),))
     is_full = len(places) == len(values)  # then a zero needs no number
     if 2 * len(places) < len(values) or (is_full and naturals.max() <= 2):
@@ -212,7 +212,7 @@ def _gaps(ends: Naturals) -> Naturals:
     return gaps
 
 
-def _zigzag(values: GridVector) -> Naturals:
+def zigzag(values: GridVector) -> Naturals:
     """0, -1, 1, -2, ... as 0, 1, 2, 3, ...: small values of either sign are small numbers."""
     naturals: Naturals = ((values << 1) ^ (values >> 31)).view(np.uint32)
     return naturals

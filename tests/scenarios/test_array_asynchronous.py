@@ -14,9 +14,9 @@ from tidings.crypto.errors import ConfigError
 from tidings.gossip.block_mixing import NOBODY
 from tidings.gossip.events import Mixed
 from tidings.scenarios.engines.array import tape as tapes
-from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.graph import Graph
+from tidings.scenarios.engines.array.line_chronicle import LineChronicle
 from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.array.tape import Recorded, Tape, Turn
 from tidings.scenarios.scenario import Scenario

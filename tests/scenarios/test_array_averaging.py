@@ -19,9 +19,9 @@ from tidings.gossip.events import Evaluated, Mixed, Published, Released, Sent
 from tidings.gossip.topology import Topology
 from tidings.scenarios.engines.array import meetings, rounds
 from tidings.scenarios.engines.array.averaging import AveragingCrew, Pairwise, PushSum, Relay
-from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.frames import frame_sizes
+from tidings.scenarios.engines.array.line_chronicle import LineChronicle
 from tidings.scenarios.engines.array.start import averaging_crew, crew_of, graph_of, tape_of
 from tidings.scenarios.run_log import LogLine
 from tidings.scenarios.runner import run_scenario

@@ -9,9 +9,9 @@ from tests.scenarios.small import small
 from tests.scenarios.test_array_parity import SCENARIOS, Noted
 from tidings.gossip.events import Event, Mixed, Published
 from tidings.scenarios.engines.array import rounds, tiles
-from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.learners import workers_of
+from tidings.scenarios.engines.array.line_chronicle import LineChronicle
 from tidings.scenarios.engines.array.start import averaging_crew, crew_of, graph_of, tape_of
 from tidings.scenarios.scenario import Scenario
 from tidings.scenarios.world import World

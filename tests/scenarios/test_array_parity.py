@@ -13,10 +13,10 @@ from tests.scenarios.small import small
 from tests.scenarios.stand_in import stand_in_world
 from tidings.gossip.events import Evaluated, Event, Mixed, Published, Sent, Skipped
 from tidings.gossip.rules import TRACKING, RobustRule
-from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.learners import workers_of
 from tidings.scenarios.engines.array.liars import lying
+from tidings.scenarios.engines.array.line_chronicle import LineChronicle
 from tidings.scenarios.engines.array.recorded import tape_of_log
 from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.array.workers import OneByOne, Workers

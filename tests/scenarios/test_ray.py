@@ -12,11 +12,11 @@ from tests.scenarios.small import small
 from tests.scenarios.test_array_parity import SCENARIOS, Noted
 from tidings.gossip.events import Event, Mixed, Published
 from tidings.scenarios.engines.array.checkpoint import Memory
-from tidings.scenarios.engines.array.chronicle import LineChronicle
 from tidings.scenarios.engines.array.crews import Crew
 from tidings.scenarios.engines.array.engine import ArrayRun
 from tidings.scenarios.engines.array.learners import workers_of
 from tidings.scenarios.engines.array.liars import lying
+from tidings.scenarios.engines.array.line_chronicle import LineChronicle
 from tidings.scenarios.engines.array.start import crew_of, graph_of, tape_of
 from tidings.scenarios.engines.ray import cluster
 from tidings.scenarios.engines.ray.actors import Actors

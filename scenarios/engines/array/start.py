@@ -21,13 +21,14 @@ from .asynchronous import Asynchronous
 from .averaging import AveragingCrew, averaging_of
 from .central import CentralRun, scheme_of
 from .central_log import CentralLog
-from .chronicle import Chronicle, LineChronicle
+from .chronicle import Chronicle
 from .crew import SHARED_VALUES, Alone, SharedCrew
 from .crews import Crew
 from .engine import ArrayRun
 from .graph import Graph
 from .learners import workers_for, workers_of
 from .liars import lying, sees_all
+from .line_chronicle import LineChronicle
 from .meetings import Meetings, MeetingTape
 from .recorded import tape_of_run
 from .table_chronicle import TableChronicle
