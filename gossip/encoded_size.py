@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from . import planes
 from .grid import ALL_ZERO, GridVector, lowest_bits
-from .integers import HEADER_BYTES
+from .integers import HEADER_BYTES, LEAST_FOR_PLANES
 from .rice import BLOCK, NUMBERS_BYTES, SPARSE_BYTES, Naturals, zigzag
 
 Sizes = NDArray[np.int64]
@@ -19,10 +19,12 @@ def encoded_sizes(v: GridVector) -> Sizes:
     shifts = lowest_bits(v)
     filled = np.flatnonzero(shifts < ALL_ZERO)
     values = v[filled] >> shifts[filled, None]
-    in_blocks = np.zeros(len(filled), dtype=np.int64)
+    codes = np.zeros(len(filled), dtype=np.int64)
     for start in range(0, v.shape[1], BLOCK):
-        in_blocks += _block_sizes(values[:, start : start + BLOCK])
-    sizes[filled] += np.minimum(in_blocks, planes.sizes(values))
+        codes += _block_sizes(values[:, start : start + BLOCK])
+    if v.shape[1] >= LEAST_FOR_PLANES:
+        codes = np.minimum(codes, planes.sizes(values))
+    sizes[filled] += codes
     return sizes
 
 
@@ -94,18 +96,12 @@ class _Lists:
 def _numbers_sizes(lists: _Rows | _Lists) -> Sizes:
     """The bytes (n,) of several lists of Golomb-Rice coded numbers."""
     counts = lists.counts
-    best = np.frexp(lists.largest().astype(np.float64))[1].astype(np.int64)
-    cost = counts * best
-    unary = np.zeros(len(counts), dtype=np.int64)
-    limit = best.copy()
+    limit = np.frexp(lists.largest().astype(np.float64))[1].astype(np.int64)
+    best: Sizes = -(-counts * limit // 8)
     mean = lists.sums() // counts
     middle = np.frexp(mean.astype(np.float64))[1].astype(np.int64) - 1
     for k in (middle - 1, middle, middle + 1):
-        tried = (k >= 0) & (k < limit)
-        ones = counts + lists.sums(np.maximum(k, 0))
-        bits = counts * k + ones
-        better = tried & (bits < cost)
-        best, cost = np.where(better, k, best), np.where(better, bits, cost)
-        unary = np.where(better, ones, unary)
-    sizes: Sizes = NUMBERS_BYTES + -(-unary // 8) + -(-counts * best // 8)
-    return sizes
+        unary = counts + lists.sums(np.maximum(k, 0))
+        size = -(-unary // 8) + -(-counts * k // 8)
+        best = np.where((k >= 0) & (k < limit), np.minimum(best, size), best)
+    return NUMBERS_BYTES + best

@@ -7,8 +7,9 @@
          64 to 95    planes of bytes, as ``planes`` has them
 
 All values are multiples of 2^shift, which is taken out first: compression rounds to such steps.
-The shift is the form, or the form less 64. The shorter of the two codes is taken. Integers are
-little-endian.
+The shift is the form, or the form less 64. The shorter of the two codes is taken; a short vector
+has no planes, for what a Zstandard frame says about itself takes more than it saves there. Integers
+are little-endian.
 
 Two different codes may give the same vector; what is signed is the hash of the state.
 """
@@ -27,6 +28,7 @@ from .reader import Reader
 _HEADER = struct.Struct("<IB")
 HEADER_BYTES = _HEADER.size
 _PLANES = 64
+LEAST_FOR_PLANES = 1024  # values; 650 parameters of digits were never shorter as planes
 
 
 def encode(v: GridVector) -> bytes:
@@ -37,9 +39,10 @@ def encode(v: GridVector) -> bytes:
     if present == 0:
         return _HEADER.pack(v.size, ALL_ZERO)
     shift = (present & -present).bit_length() - 1
-    code = planes.encode(v, shift)
-    if len(code) < rice.encoded_size(v, shift):
-        return _HEADER.pack(v.size, _PLANES + shift) + code
+    if v.size >= LEAST_FOR_PLANES:
+        code = planes.encode(v, shift)
+        if len(code) < rice.encoded_size(v, shift):
+            return _HEADER.pack(v.size, _PLANES + shift) + code
     return _HEADER.pack(v.size, shift) + rice.encode(v, shift)
 
 

@@ -36,7 +36,7 @@ Naturals = NDArray[np.uint32]
 
 
 class _Numbers(NamedTuple):
-    """Numbers and the split that costs the fewest bits; ``unary_bits`` are 0 for quotients of 0."""
+    """Numbers, and how to split them; ``unary_bits`` are 0 where all quotients are."""
 
     numbers: Naturals
     k: int
@@ -148,16 +148,14 @@ def _encode_numbers(split: _Numbers) -> bytes:
 
 
 def _split(numbers: Naturals) -> _Numbers:
-    """The k that costs the fewest bits."""
-    best, unary_bits = int(numbers.max()).bit_length(), 0
-    cost = len(numbers) * best
+    """The k that costs the fewest bytes."""
+    best = _Numbers(numbers, int(numbers.max()).bit_length(), 0)
     # The best k is near the logarithm of the mean; there the quotients sum to at most 4 a number.
     middle = int(numbers.mean()).bit_length() - 1
-    for k in range(max(0, middle - 1), min(best, middle + 2)):
-        quotient_bits = len(numbers) + int((numbers >> k).sum(dtype=np.int64))
-        if len(numbers) * k + quotient_bits < cost:
-            best, unary_bits, cost = k, quotient_bits, len(numbers) * k + quotient_bits
-    return _Numbers(numbers, best, unary_bits)
+    for k in range(max(0, middle - 1), min(best.k, middle + 2)):
+        unary_bits = len(numbers) + int((numbers >> k).sum(dtype=np.int64))
+        best = min(best, _Numbers(numbers, k, unary_bits), key=lambda split: split.size_bytes)
+    return best
 
 
 def _decode_numbers(reader: Reader, out: Naturals, largest: int) -> None:

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from tests.gossip.plain_planes import read_planes
 from tidings.crypto.errors import Malformed, WrongShape
-from tidings.gossip.integers import decode, encode
+from tidings.gossip.encoded_size import encoded_sizes
+from tidings.gossip.integers import LEAST_FOR_PLANES, decode, encode
 from tidings.gossip.rice import BLOCK
 
 ENDS = [0, 1, -1, 2**31 - 1, -(2**31), -(2**31) + 1, 2**30, 127, -128]
@@ -25,7 +26,7 @@ def vectors(draw: st.DrawFn) -> np.ndarray:
     if draw(st.booleans()):
         return draw(hnp.arrays(np.int32, st.integers(0, 60), elements=INT32))
     rng = np.random.Generator(np.random.PCG64(draw(st.integers(0, 2**32))))
-    size = draw(st.sampled_from([1, 7, 100, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 77]))
+    size = draw(st.sampled_from([1, 7, 100, 1025, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 77]))
     values = np.rint(rng.normal(size=size) * 2 ** draw(st.integers(0, 28)))
     values[rng.random(size) > draw(st.sampled_from([0.0, 0.01, 0.3, 1.0]))] = 0
     values = np.clip(values, -(2**31), 2**31 - 1).astype(np.int32)
@@ -103,6 +104,14 @@ def test_a_plain_reader_reads_several_blocks_alike() -> None:
     v = np.rint(rng.normal(size=2 * BLOCK + 77) * 30).astype(np.int32) << 6
     v[BLOCK : 2 * BLOCK][rng.random(BLOCK) > 0.02] = 0
     assert read_plainly(encode(v)) == v.tolist()
+
+
+def test_planes_are_for_long_vectors() -> None:
+    v = np.tile(np.array([100, -100, 7, 90], dtype=np.int32), LEAST_FOR_PLANES // 4)
+    assert round_trip(v)[4] >= 64
+    assert round_trip(v[:-1])[4] < 32
+    for rows in (v[None], v[None, :-1]):
+        assert encoded_sizes(rows).tolist() == [len(encode(rows[0]))]
 
 
 @PROPERTY
