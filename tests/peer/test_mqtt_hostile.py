@@ -30,7 +30,6 @@ from tests.peer.mqtt_kit import (
     Relay,
     free_port,
     make_peer,
-    mosquitto,
     running,
 )
 from tests.peer.victim import MB, Victim, forget_peak, kept_pace, memory
@@ -72,12 +71,6 @@ pytestmark = [
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
-
-
-@pytest.fixture
-def broker(tmp_path):
-    with mosquitto(tmp_path) as process:
-        yield process
 
 
 @contextmanager

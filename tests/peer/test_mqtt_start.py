@@ -41,12 +41,6 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture
-def broker(tmp_path):
-    with mosquitto(tmp_path) as process:
-        yield process
-
-
 # -- what is a mistake, and what may pass --------------------------------------------------------
 
 

@@ -37,13 +37,6 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture
-def broker(tmp_path):
-    """mosquitto with TLS, passwords and ACL; gives the settings of an identity."""
-    with mosquitto(tmp_path) as process:
-        yield process
-
-
 @asynccontextmanager
 async def brokers(kind: str, folder):
     """A broker of either kind, as a function from an identity to its settings."""

@@ -40,12 +40,6 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture
-def broker(tmp_path):
-    with mosquitto(tmp_path) as process:
-        yield process
-
-
 def pair(broker, *, limits=QUICK, **changes):
     return (
         make_peer(SMALL, broker.settings(SMALL, **changes), limits=limits),
