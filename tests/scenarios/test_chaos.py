@@ -153,7 +153,9 @@ def test_a_minute_of_chaos(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_ten_minutes_of_chaos(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(3))
-    weather(tmp_path, seed, 2600, 60.0)
+    # ten times the rounds for one epsilon: three times the noise in each. At the scenario's own step
+    # of 0.5 it carries even the undisturbed network by some points from one tenth to the next.
+    weather(tmp_path, seed, 2600, 60.0, "training.learning_rate=0.1")
 
 
 @pytest.mark.alone
