@@ -153,8 +153,8 @@ def test_a_minute_of_chaos(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_ten_minutes_of_chaos(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(3))
-    # ten times the rounds for one epsilon: three times the noise in each. At the scenario's own step
-    # of 0.5 it carries even the undisturbed network by some points from one tenth to the next.
+    # Ten times the rounds for one epsilon: three times the noise in each. At the scenario's own
+    # rate of 0.5 it carries even the undisturbed network by some points from tenth to tenth.
     weather(tmp_path, seed, 2600, 60.0, "training.learning_rate=0.1")
 
 
