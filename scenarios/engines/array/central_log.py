@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,9 @@ from ....crypto.identity import short_id
 from ....gossip.events import BudgetSpent, Event, PeerStarted, Released
 from ...event_tables import EventTables
 from ...world import World
+from .chronicle import Sink
 from .tape import Nodes
 from .workers import Trained
-
-Sink = Callable[[float, str, Event], None]
 
 
 class CentralLog:

@@ -7,6 +7,7 @@ not noted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....gossip.block_mixing import Sources
+from ....gossip.events import Event
 from ....gossip.grid import FloatVector, GridVector
 from ...run_events import ConsensusMeasured, RoundDone
 from .graph import Graph, Weights
 from .rounds import Publication
 from .tape import Nodes, Times
 from .workers import Scores
+
+Sink = Callable[[float, str, Event], None]  # takes a time, a peer's name and what it notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

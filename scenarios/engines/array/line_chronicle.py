@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 import math
 import sys
-from collections.abc import Callable
 from itertools import count
 
 import numpy as np
@@ -33,12 +32,10 @@ from ....gossip.grid import FloatVector, GridVector, state_hash
 from ....gossip.sketch import noted
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .chronicle import Mixture, Posted, Return
+from .chronicle import Mixture, Posted, Return, Sink
 from .rounds import Publication
 from .tape import Nodes, Times
 from .workers import Scores
-
-Sink = Callable[[float, str, Event], None]
 
 
 class LineChronicle:

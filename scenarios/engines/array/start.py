@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from ....gossip.algorithms.chosen import algorithm_of
 from ....gossip.algorithms.push_sum import shares
-from ....gossip.events import Event
 from ....gossip.factors import numbers_of, values_of
 from ....gossip.rules import Rules
 from ....gossip.topology import Topology
@@ -21,7 +19,7 @@ from .asynchronous import Asynchronous
 from .averaging import AveragingCrew, averaging_of
 from .central import CentralRun, scheme_of
 from .central_log import CentralLog
-from .chronicle import Chronicle
+from .chronicle import Chronicle, Sink
 from .crew import SHARED_VALUES, Alone, SharedCrew
 from .crews import Crew
 from .engine import ArrayRun
@@ -40,8 +38,6 @@ from .workers import Workers
 BYTES_A_VALUE = {"int8": 1.0, "int4": 0.5, "sign": 0.125}
 EXACT_BYTES, PLACE_BYTES, FRAME_BYTES = 2.5, 0.4, 330
 PEERS_IN_LINES = 200  # how many peers' events are written as lines; more are written as tables
-
-Sink = Callable[[float, str, Event], None]
 
 
 def begin(

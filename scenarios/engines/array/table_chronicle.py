@@ -6,7 +6,6 @@ models, and who received what was sent. The engine measures the consensus distan
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from ....gossip.block_mixing import NOBODY
 from ....gossip.events import (
     BudgetSpent,
     Evaluated,
-    Event,
     Mixed,
     PeerFinished,
     PeerStarted,
@@ -30,12 +28,10 @@ from ....gossip.grid import FloatVector, GridVector
 from ...event_tables import EventTables, coded, ragged
 from ...run_events import ConsensusMeasured, RoundDone
 from ...world import World
-from .chronicle import Mixture, Posted, Return
+from .chronicle import Mixture, Posted, Return, Sink
 from .rounds import Publication
 from .tape import Nodes, Times
 from .workers import Scores
-
-Sink = Callable[[float, str, Event], None]
 
 
 class TableChronicle:
